@@ -1,0 +1,99 @@
+"""NVIDIA GPU profile: datasheet figures of a chip and the efficiencies of its architecture generation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from simulator.profiles.fields import (
+    Bytes,
+    BytesPerClock,
+    BytesPerSecond,
+    Clocks,
+    Count,
+    FlopPerClock,
+    Hertz,
+    OpPerClock,
+    Ratio,
+    Seconds,
+    Watts,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuCore:
+    """Streaming multiprocessors.
+
+    tensor_clock: clock behind the datasheet tensor peak. max_clock: highest boost clock. tensor_flop_per_clk and
+    vector_flop_per_clk: per SM by rate class / dtype. exp_per_clk: base-2 exponentials per SM (MUFU).
+    """
+
+    sms: Count
+    tensor_clock: Hertz
+    max_clock: Hertz
+    tensor_flop_per_clk: Mapping[str, FlopPerClock]
+    vector_flop_per_clk: Mapping[str, FlopPerClock]
+    exp_per_clk: OpPerClock
+    smem_bytes_per_clk: BytesPerClock
+    smem_capacity: Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GpuMemory:
+    """HBM (or GDDR) and L2. bandwidth: datasheet. latency in SM clocks."""
+
+    capacity: Bytes
+    bandwidth: BytesPerSecond
+    l2_capacity: Bytes
+    dram_latency: Clocks
+    l2_latency: Clocks
+
+
+@dataclass(frozen=True, slots=True)
+class GpuLink:
+    """Scale-up port: bandwidth of one GPU, one direction (0 B/s = none)."""
+
+    bandwidth: BytesPerSecond
+
+
+@dataclass(frozen=True, slots=True)
+class GpuPower:
+    """Board power limit and idle draw."""
+
+    tdp: Watts
+    idle: Watts
+
+
+@dataclass(frozen=True, slots=True)
+class GpuEfficiencies:
+    """Mechanisms that a datasheet does not state; one set per architecture generation, shared by all operators.
+
+    At most 20 fields (a test counts them). Every field names a mechanism; none belongs to a shape or a stack.
+    """
+
+    hbm_stream: Ratio
+    tensor_16bit: Ratio
+    tensor_8bit: Ratio
+    tensor_4bit: Ratio
+    operand_feed: BytesPerClock
+    epilogue: BytesPerClock
+    wave_start: Seconds
+    overlap_exponent: Ratio
+    l2_survival: Ratio
+    split_k_start: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU. architecture: ampere, ada, hopper, blackwell, blackwell_ultra, blackwell_rtx ..."""
+
+    name: str
+    vendor: str
+    architecture: str
+    unit: str
+    core: GpuCore
+    memory: GpuMemory
+    link: GpuLink
+    power: GpuPower
+    efficiencies: GpuEfficiencies
+    default_system: str
