@@ -16,8 +16,8 @@ from simulator.profiles.fields import (
     OpPerClock,
     Ratio,
     Seconds,
-    Watts,
 )
+from simulator.profiles.power import Power
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,6 @@ class GpuLink:
 
 
 @dataclass(frozen=True, slots=True)
-class GpuPower:
-    """Board power limit and idle draw."""
-
-    tdp: Watts
-    idle: Watts
-
-
-@dataclass(frozen=True, slots=True)
 class GpuEfficiencies:
     """Mechanisms that a datasheet does not state; one set per architecture generation, shared by all operators.
 
@@ -94,6 +86,6 @@ class Gpu:
     core: GpuCore
     memory: GpuMemory
     link: GpuLink
-    power: GpuPower
+    power: Power
     efficiencies: GpuEfficiencies
     default_system: str

@@ -1,0 +1,1 @@
+"""One module per measurement family: rows of a measurement file in, predicted times out."""
