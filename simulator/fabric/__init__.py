@@ -1,0 +1,1 @@
+"""The fabric: topology and routes, collective algorithms, expert dispatch and combine."""

@@ -16,8 +16,8 @@ from simulator.profiles.fields import (
     OpPerClock,
     Ratio,
     Seconds,
-    Watts,
 )
+from simulator.profiles.power import Power
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,11 @@ class AscendCore:
 class AscendMemory:
     """HBM and L2.
 
-    bandwidth: vendor figure of the device. core_read: HBM bytes per clock of one cube core when all pull. l2_read,
-    l2_write: L2 port of one cube core.
+    bandwidth: HBM figure of the device. l2_read, l2_write: L2 port of one cube core.
     """
 
     capacity: Bytes
     bandwidth: BytesPerSecond
-    core_read: BytesPerClock
     l2_capacity: Bytes
     l2_read: BytesPerClock
     l2_write: BytesPerClock
@@ -76,18 +74,10 @@ class AscendLink:
 
 
 @dataclass(frozen=True, slots=True)
-class AscendPower:
-    """Device power at full activity and at rest (share of a package or card)."""
-
-    tdp: Watts
-    idle: Watts
-
-
-@dataclass(frozen=True, slots=True)
 class AscendEfficiencies:
     """Mechanisms a design figure does not state; one set per generation, shared by all operators and stacks.
 
-    cube: sustained share of the cube rate. hbm: share of cores x core_read x clock. l2_panel: share of the L2 port rate
+    cube: sustained share of the cube rate. hbm: share of the HBM bandwidth while the cores stream operands. l2_panel: share of the L2 port rate
     for panels of a row-major matrix. l2_stream: the same for long contiguous runs. unhidden: share of the shorter of
     core time and HBM time that fill, drain and core start spread leave uncovered. cube_start, mixed_start, vector_start:
     launch and core start spread of cube-only, cube+vector and vector-only kernels. row_misaligned, burst_misaligned:
@@ -131,6 +121,6 @@ class Ascend:
     core: AscendCore
     memory: AscendMemory
     link: AscendLink
-    power: AscendPower
+    power: Power
     efficiencies: AscendEfficiencies
     default_system: str

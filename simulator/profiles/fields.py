@@ -7,7 +7,7 @@ bare numbers and units of another dimension. Type checkers see plain floats.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,12 @@ class Unit:
     """The SI base unit of a field; the loader checks and converts to it."""
 
     base: str
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> Any:
+        """How pydantic reads a field of this unit. pydantic is imported by the loader only."""
+        from simulator.profiles.quantity_schema import core_schema_of
+
+        return core_schema_of(self.base)
 
 
 Seconds: TypeAlias = Annotated[float, Unit("s")]
@@ -33,5 +39,7 @@ JoulesPerByte: TypeAlias = Annotated[float, Unit("J/B")]
 Usd: TypeAlias = Annotated[float, Unit("USD")]
 UsdPerHour: TypeAlias = Annotated[float, Unit("USD/h")]
 UsdPerKwh: TypeAlias = Annotated[float, Unit("USD/kWh")]
+GramsPerKwh: TypeAlias = Annotated[float, Unit("g/kWh")]
+PerSecond: TypeAlias = Annotated[float, Unit("req/s")]
 Ratio: TypeAlias = Annotated[float, Unit("1")]
 Count: TypeAlias = Annotated[int, Unit("count")]

@@ -61,6 +61,11 @@ class GpuEfficiencies:
     """Mechanisms that a datasheet does not state; one set per architecture generation, shared by all operators.
 
     At most 20 fields (a test counts them). Every field names a mechanism; none belongs to a shape or a stack.
+
+    Attention kernels use: attention_tensor, tensor rate realised inside a fused attention pipeline; exposed_exponential,
+    share of the exponentials it cannot hide; kv_stream, share of memory bandwidth long cache reads realise; l2_to_hbm_rate,
+    L2 over memory bandwidth; l2_resident, share of L2 that keeps its content between replays; block_stream, bytes per clock
+    one thread block can stream; split_combine, fixed time of merging split-KV partial results.
     """
 
     hbm_stream: Ratio
@@ -73,6 +78,13 @@ class GpuEfficiencies:
     overlap_exponent: Ratio
     l2_survival: Ratio
     split_k_start: Seconds
+    attention_tensor: Ratio
+    exposed_exponential: Ratio
+    kv_stream: Ratio
+    l2_to_hbm_rate: Ratio
+    l2_resident: Ratio
+    block_stream: BytesPerClock
+    split_combine: Seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from simulator.profiles.fields import (
     OpPerClock,
     Ratio,
     Seconds,
-    Watts,
 )
+from simulator.profiles.power import Power
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,6 @@ class TpuLink:
 
 
 @dataclass(frozen=True, slots=True)
-class TpuPower:
-    """Chip power at full activity and at rest; published for v3 and v4 only."""
-
-    tdp: Watts
-    idle: Watts
-
-
-@dataclass(frozen=True, slots=True)
 class TpuEfficiencies:
     """Mechanisms a public figure does not state; one set per generation, shared by all operators and stacks.
 
@@ -117,6 +109,6 @@ class Tpu:
     memory: TpuMemory
     sparsecore: TpuSparseCore
     link: TpuLink
-    power: TpuPower
+    power: Power
     efficiencies: TpuEfficiencies
     default_system: str

@@ -1,0 +1,1 @@
+"""Replay: an operator graph and its costs become the timeline of one step."""

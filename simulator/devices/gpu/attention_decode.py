@@ -1,0 +1,89 @@
+"""Decode attention: few queries against a long key/value cache, split over the cache where that is faster.
+
+One block serves (request, KV head, row tile of the packed query group, KV split). A block pays a fixed time (launch, query
+load, first key tile, write-back) and then one step per key tile; a step is bound by the bytes one block can stream or by its
+matrix products. Large batches at tiny context cost fixed times in waves; long contexts cost the bytes of the cache.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.devices.cost import Cost
+from simulator.devices.gpu.attention_tiles import tile_clocks
+from simulator.devices.gpu.blocks import Floats, floats, smooth_max, stream_seconds, waves
+from simulator.devices.gpu.memory import resident_share
+from simulator.devices.gpu.tiles import tensor_rate
+from simulator.ops.work import Attention
+from simulator.profiles.dtypes import format_of
+from simulator.profiles.gpu import Gpu
+from simulator.profiles.kernels import Kernel
+
+SPLITS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128], dtype=np.float64)
+PARTIAL_BYTES = 8.0  # a split writes an fp32 partial result and reads it back
+
+
+def decode_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -> Cost:
+    """Cost of one decode attention kernel with the passes it makes over the new tokens.
+
+    Source: FlashDecoding (split-KV) schedule; fixed time per block and choice of the split fitted on public rows.
+    """
+    eff = gpu.efficiencies
+    sms, clock = floats(gpu.core.sms), floats(gpu.core.max_clock)
+    units, key_tiles, step = _blocks(term, gpu, kernel)
+    fixed, launch = floats(kernel.values["block_fixed"]), floats(kernel.values["launch_floor"])
+    moved = io_bytes(term)
+    hit = resident_share(moved, gpu) if warm else floats(0.0)
+    memory = stream_seconds(moved, gpu, hit)
+    options = SPLITS if kernel.traits.get("split_kv", True) else SPLITS[:1]
+    s = options.reshape((-1,) + (1,) * np.ndim(units * key_tiles))
+    chain = waves(units * s, sms) * (fixed + np.ceil(key_tiles / s) * step)
+    output = floats(term.batch) * floats(term.q_len) * floats(term.heads) * floats(term.v_dim)
+    combine = np.where(s > 1, eff.split_combine + stream_seconds(PARTIAL_BYTES * s * output, gpu, 1.0), 0.0)
+    total = smooth_max(chain, memory, eff.overlap_exponent) + combine
+    core = np.min(np.where((s > 1) & (s > key_tiles), np.inf, total), axis=0)
+    side = side_seconds(term, gpu, kernel)
+    busy = {
+        "tensor": floats(term.flops()) / (floats(tensor_rate(gpu, term.rate)) * sms * clock),
+        "hbm": memory + side,
+        "launch": launch + 0.0 * core,
+        "block": units * fixed / sms,
+    }
+    return Cost(launch + core + side, busy, {"hbm": moved * (1.0 - hit), "l2": moved})
+
+
+def _blocks(term: Attention, gpu: Gpu, kernel: Kernel) -> tuple[Floats, Floats, Floats]:
+    """(blocks before splitting, key tiles of each, seconds of a key tile)."""
+    q_len, window, keys = floats(term.q_len), floats(term.window), floats(term.kv_len)
+    keys = np.where(window > 0, np.minimum(keys, window + q_len - 1.0), keys)
+    tile = float(kernel.traits.get("key_tile", 128))
+    groups = np.maximum(floats(term.kv_heads), 1.0)
+    packed = q_len * floats(term.heads) / groups
+    tiles = kernel.traits.get("row_tiles", (64,))
+    rows = floats(float(tiles[-1]))
+    for t in reversed(tiles):
+        rows = np.where(packed <= t, float(t), rows)
+    units = floats(term.batch) * floats(term.kv_heads) * np.ceil(packed / rows)
+    math = tile_clocks(term, gpu, kernel, rows, tile)
+    feed = tile * floats(term.kv_bytes_token()) / (gpu.efficiencies.block_stream * kernel.values.get("stream_ratio", 1.0))
+    return units, np.ceil(keys / tile), np.maximum(math, feed) / gpu.core.max_clock
+
+
+def io_bytes(term: Attention) -> Floats:
+    """Bytes touched once: queries, cache, outputs."""
+    return floats(term.bytes_read()) + floats(term.bytes_written())
+
+
+def side_seconds(term: Attention, gpu: Gpu, kernel: Kernel) -> Floats:
+    """Passes over q, k and v of the new tokens (split, rotate, cast, cache write) and casts of the cache.
+
+    side_bytes: bytes moved per q, k, v element of the new tokens; cast_bytes: bytes per cached element where the kernel
+    converts the cache before use.
+    """
+    v = kernel.values
+    new = floats(term.batch) * floats(term.q_len)
+    stored = floats(term.qk_dim) + (0.0 if term.kv_shared else floats(term.v_dim))
+    elements = new * (floats(term.heads) * floats(term.qk_dim) + floats(term.kv_heads) * stored)
+    cached = floats(term.kv_bytes()) / format_of(term.kv_dtype).bytes
+    moved = elements * v.get("side_bytes", 0.0) + cached * v.get("cast_bytes", 0.0)
+    return moved / (gpu.efficiencies.kv_stream * gpu.memory.bandwidth)

@@ -1,0 +1,57 @@
+"""Row and key tiles of fused attention kernels: how many there are and how long one takes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.devices.gpu.blocks import Floats, floats
+from simulator.devices.gpu.tiles import tensor_rate
+from simulator.ops.work import Attention
+from simulator.profiles.gpu import Gpu
+from simulator.profiles.kernels import Kernel
+
+SAMPLES = 64  # positions at which block lengths are evaluated; exact up to that many blocks a request
+
+
+def issue_rate(term: Attention, gpu: Gpu, kernel: Kernel) -> Floats:
+    """FLOP per clock and SM that the two products of an attention kernel keep up.
+
+    16-bit: attention_tensor of the peak. 8-bit products realise only a share (eight_bit_gain) of the extra rate, because the
+    softmax between them does not speed up.
+    """
+    base = floats(tensor_rate(gpu, "bf16"))
+    wide = floats(tensor_rate(gpu, term.rate)) / base
+    gain = 1.0 + kernel.values.get("eight_bit_gain", 0.3) * (wide - 1.0)
+    return base * gain * gpu.efficiencies.attention_tensor * kernel.values.get("tensor_ratio", 1.0)
+
+
+def tile_clocks(term: Attention, gpu: Gpu, kernel: Kernel, rows: object, keys: object) -> Floats:
+    """Clocks of one key tile in one block: both products, and the exponentials the pipeline does not hide."""
+    width = floats(term.qk_dim) + floats(term.v_dim)
+    scores = floats(rows) * floats(keys)
+    math = 2.0 * scores * width / issue_rate(term, gpu, kernel)
+    return math + gpu.efficiencies.exposed_exponential * scores / gpu.core.exp_per_clk
+
+
+def key_tile_counts(term: Attention, rows: object, group: object, tile: object) -> tuple[Floats, Floats, Floats]:
+    """(blocks per request and head, their mean key tiles, the most key tiles of one block).
+
+    A block holds ``rows`` rows of (query, packed head) with ``group`` heads packed, hence queries first..last; it walks tiles
+    of ``tile`` keys from the window start of ``first`` to the last key visible to ``last``.
+    """
+    q, kv, window = floats(term.q_len), floats(term.kv_len), floats(term.window)
+    per, tile = floats(rows) / floats(group), floats(tile)
+    blocks = np.ceil(q / per)
+    shape = np.broadcast_shapes(blocks.shape, kv.shape, window.shape, tile.shape)
+    j = np.arange(SAMPLES, dtype=np.float64).reshape((-1,) + (1,) * len(shape))
+    index = np.where(blocks <= SAMPLES, j, np.floor((j + 0.5) * blocks / SAMPLES))
+    used = (index < blocks) & (q > 0)
+    first, last = np.floor(index * per), np.minimum(np.ceil((index + 1.0) * per), q)
+    if term.causal:
+        end, start = kv - q + last, kv - q + first + 1.0 - window
+    else:
+        end, start = kv + 0.0 * last, kv - window + 0.0 * first
+    start = np.where(window > 0, np.maximum(start, 0.0), 0.0)
+    tiles = np.where(used, np.maximum(np.ceil(end / tile) - np.floor(start / tile), 0.0), 0.0)
+    count = np.maximum(used.sum(axis=0), 1.0)
+    return blocks + np.zeros(shape), tiles.sum(axis=0) / count, tiles.max(axis=0)

@@ -1,0 +1,130 @@
+"""Output tiles of a matrix kernel and how long an SM takes for one of them.
+
+A kernel covers its output with tiles of ``rows`` x ``cols`` elements, one tile a thread-block, and walks k in steps of one
+128-byte line of the operands. A step takes the longest of: the tensor-core instructions, feeding both operand slices from
+L2 through shared memory, and the kernel's own pipeline latency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.profiles.dtypes import format_of
+from simulator.profiles.gpu import Gpu
+from simulator.profiles.kernels import Kernel
+
+Array = npt.NDArray[np.float64]
+
+LINE_BYTES = 128  # one swizzled row of shared memory: what a k-step loads of each operand row
+OUTPUT_BYTES = 2  # 16-bit outputs leave the epilogue
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TileSet:
+    """Candidate tile shapes of a kernel: rows (along m) and cols (along n), one entry per candidate."""
+
+    rows: Array
+    cols: Array
+
+
+@lru_cache(maxsize=64)
+def tile_set(shapes: tuple[str, ...], swap: bool) -> TileSet:
+    """Candidates named like "128x256" (rows x cols); ``swap`` adds the transposed shapes.
+
+    Raises ValueError on a name that is not two positive integers.
+    """
+    pairs: dict[tuple[int, int], None] = {}
+    for name in shapes:
+        try:
+            rows, cols = (int(part) for part in name.split("x"))
+        except ValueError:
+            raise ValueError(f"tile shape {name!r}: expected ROWSxCOLS such as 128x256") from None
+        if rows < 1 or cols < 1:
+            raise ValueError(f"tile shape {name!r}: both sides must be positive")
+        pairs[rows, cols] = None
+        if swap:
+            pairs[cols, rows] = None
+    table = np.array(list(pairs), dtype=np.float64)
+    return TileSet(table[:, 0], table[:, 1])
+
+
+def kernel_tiles(kernel: Kernel) -> TileSet:
+    """Tile candidates of a kernel from its traits ``tiles`` and ``swap_operands``."""
+    shapes = kernel.traits.get("tiles", ("128x128",))
+    names: Iterable[str] = shapes.split() if isinstance(shapes, str) else shapes
+    return tile_set(tuple(names), bool(kernel.traits.get("swap_operands", False)))
+
+
+@dataclass(frozen=True, slots=True)
+class TileRates:
+    """Per-SM rates behind a tile.
+
+    flops: FLOP/s of the tensor cores; feed, drain: B/s of operands in and results out; step_latency: s per k-step;
+    a_bytes, b_bytes: bytes per element; step: elements of k per k-step.
+    """
+
+    flops: float
+    feed: float
+    drain: float
+    step_latency: float
+    a_bytes: float
+    b_bytes: float
+    step: float
+
+
+def tensor_share(gpu: Gpu, rate: str) -> float:
+    """Share of the datasheet tensor rate a good kernel keeps up (power throttling included) for a rate class."""
+    e = gpu.efficiencies
+    if rate in ("fp4", "int4"):
+        return e.tensor_4bit
+    return e.tensor_8bit if rate in ("fp8", "int8") else e.tensor_16bit
+
+
+def tensor_rate(gpu: Gpu, rate: str) -> float:
+    """FLOP/clk/SM of a rate class; a class the part has no unit for runs at the next wider one's rate."""
+    table = gpu.core.tensor_flop_per_clk
+    wider = {"int4": "int8", "fp4": "fp8", "fp8": "bf16", "int8": "bf16", "fp32": "tf32", "tf32": "bf16", "fp16": "bf16"}
+    name = rate
+    while name not in table:
+        if name not in wider:
+            raise KeyError(f"{gpu.name}: no tensor rate for {rate!r}; known: {', '.join(sorted(table))}")
+        name = wider[name]
+    return table[name]
+
+
+def tile_rates(gpu: Gpu, kernel: Kernel, rate: str, a_dtype: str, b_dtype: str) -> TileRates:
+    """Rates of one SM for a kernel on operands of the given formats."""
+    e, clock = gpu.efficiencies, gpu.core.tensor_clock
+    a, b = format_of(a_dtype), format_of(b_dtype)
+    share = tensor_share(gpu, rate) * kernel.values.get("tensor_share", 1.0)
+    return TileRates(
+        flops=tensor_rate(gpu, rate) * clock * share,
+        feed=e.operand_feed * clock,
+        drain=e.epilogue * clock,
+        step_latency=kernel.values.get("step_latency", 0.0),
+        a_bytes=a.bytes,
+        b_bytes=b.bytes,
+        step=LINE_BYTES * 8 / max(a.bits, b.bits),
+    )
+
+
+def step_seconds(tiles: TileSet, r: TileRates, m: Array, n: Array) -> tuple[Array, Array, Array]:
+    """(time of one k-step, its tensor time, its feed time), s; shape (rows, candidates).
+
+    The tensor cores work on whole tiles; rows and columns outside the matrix are computed but not loaded.
+    """
+    math = 2.0 * tiles.rows * tiles.cols * r.step / r.flops
+    height = np.minimum(tiles.rows, m[:, None])
+    width = np.minimum(tiles.cols, n[:, None])
+    feed = (height * r.a_bytes + width * r.b_bytes) * r.step / r.feed
+    return np.maximum(np.maximum(math, feed), r.step_latency), math, feed
+
+
+def epilogue_seconds(tiles: TileSet, r: TileRates) -> Array:
+    """Time to write one finished tile, s."""
+    return tiles.rows * tiles.cols * OUTPUT_BYTES / r.drain

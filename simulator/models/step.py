@@ -1,0 +1,48 @@
+"""One step of an engine: how many requests, how many new tokens each, and how much context."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from simulator.ops.tensor import Dim
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepShape:
+    """Shape of a step; each size may be an array with one entry per scenario.
+
+    batch: requests per attention-data-parallel rank. q_len: new tokens per request (1 + drafts in decode). kv_len: context
+    including the new tokens. sampled: tokens per request that go through the head (0 = 1 in prefill, q_len in decode).
+    """
+
+    phase: Literal["prefill", "decode"]
+    batch: Dim
+    q_len: Dim
+    kv_len: Dim
+    sampled: Dim = 0
+
+    def __post_init__(self) -> None:
+        if self.phase not in ("prefill", "decode"):
+            raise ValueError(f"phase={self.phase!r}; known: prefill, decode")
+        if np.any(np.asarray(self.kv_len) < np.asarray(self.q_len)):
+            raise ValueError(f"kv_len={self.kv_len} must include the {self.q_len} new tokens")
+
+    @property
+    def tokens(self) -> Dim:
+        """New tokens per attention-data-parallel rank."""
+        return self.batch * self.q_len
+
+    @property
+    def past_len(self) -> Dim:
+        """Tokens of each request already in the cache."""
+        return self.kv_len - self.q_len
+
+    @property
+    def head_tokens(self) -> Dim:
+        """Tokens that go through the head per request."""
+        if np.any(np.asarray(self.sampled) > 0):
+            return self.sampled
+        return 1 if self.phase == "prefill" else self.q_len

@@ -1,0 +1,171 @@
+"""Spellings of scenario options: vLLM's names and the short ones become one canonical field path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from simulator.profiles.errors import fail
+from simulator.profiles.overrides import apply_overrides
+from simulator.profiles.yaml_source import Located
+
+_PARALLEL = {
+    "tp": ("tensor_parallel_size", "tp_size", "tp"),
+    "pp": ("pipeline_parallel_size", "pp_size", "pp"),
+    "dp": ("data_parallel_size", "dp_size", "dp"),
+    "ep": ("expert_parallel_size", "ep_size", "ep"),
+    "cp": ("prefill_context_parallel_size", "context_parallel_size", "pcp_size", "pcp", "cp"),
+    "dcp": ("decode_context_parallel_size", "dcp_size", "dcp"),
+}
+_ISL = ("isl", "input_len", "random_input_len", "prompt_tokens")
+_OSL = ("osl", "output_len", "random_output_len", "output_tokens")
+
+ALIASES: Mapping[str, str] = {
+    **{spelling: f"parallel.{short}" for short, names in _PARALLEL.items() for spelling in names},
+    **dict.fromkeys(_ISL, "phases.prefill.isl"),
+    **dict.fromkeys(_OSL, "phases.decode.osl"),
+    "prefix_len": "phases.prefill.prefix_len",
+    "context": "phases.decode.context",
+    "batch": "phases.decode.batch",
+    "max_num_seqs": "phases.decode.batch",
+    "kv_cache_dtype": "formats.kv_cache",
+    "num_speculative_tokens": "speculative.num_speculative_tokens",
+    "acceptance_length": "speculative.acceptance_length",
+    "concurrency": "serving.concurrency",
+    "max_concurrency": "serving.concurrency",
+    "request_rate": "serving.request_rate",
+    "max_num_batched_tokens": "serving.max_num_batched_tokens",
+}
+"""Top-level spelling in a scenario, ``--set`` or ``--axis`` -> canonical path."""
+
+_NESTED: Mapping[str, Mapping[str, str]] = {
+    "parallel": {spelling: short for short, names in _PARALLEL.items() for spelling in names},
+    "phases.prefill": dict.fromkeys(_ISL, "isl") | {"max_num_seqs": "batch"},
+    "phases.decode": dict.fromkeys(_OSL, "osl") | {"max_num_seqs": "batch"},
+    "phases.prefill.parallel": {spelling: short for short, names in _PARALLEL.items() for spelling in names},
+    "phases.decode.parallel": {spelling: short for short, names in _PARALLEL.items() for spelling in names},
+    "serving": {"max_concurrency": "concurrency", "gpu_memory_utilization": "device_memory_utilization"},
+}
+
+_OTHER_PROFILES = ("device", "system", "model", "runtime", "prices")
+
+
+def canonical_path(path: str, root: Located | None = None) -> str:
+    """Canonical dotted path of an option: ``tp`` -> ``parallel.tp``.
+
+    root: the scenario it applies to. ``batch`` means the decode batch, or the prefill batch where nothing is decoded;
+    ``max_num_seqs`` means the engine limit in a request-level scenario.
+    """
+    path = path.replace("-", "_") if path.replace("-", "_") in ALIASES else path
+    if root is not None and path in ("batch", "max_num_seqs"):
+        return _batch_path(path, root)
+    if path in ALIASES:
+        return ALIASES[path]
+    parent, _, name = path.rpartition(".")
+    return f"{parent}.{_NESTED[parent].get(name, name)}" if parent in _NESTED else path
+
+
+def split_overrides(overrides: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Overrides by the profile they change: ``device.memory.bandwidth`` -> {"device": {"memory.bandwidth": ...}}.
+
+    Keys: scenario, device, system, model, runtime, prices (each present, maybe empty).
+    """
+    parts: dict[str, dict[str, str]] = {name: {} for name in ("scenario", *_OTHER_PROFILES)}
+    for path, value in overrides.items():
+        head, _, rest = path.partition(".")
+        if rest and head in _OTHER_PROFILES:
+            parts[head][rest] = value
+        else:
+            parts["scenario"][path] = value
+    return parts
+
+
+def normalise(root: Located) -> Located:
+    """``root`` with every alias moved to its canonical path. ProfileError if an option is given under two names."""
+    for path in sorted(_NESTED, key=len):
+        root = _rename(root, path.split("."), _NESTED[path], path)
+    for name in [k for k in root.mapping if k in ALIASES]:
+        node = root.mapping[name]
+        rest = {k: v for k, v in root.mapping.items() if k != name}
+        root = _put(replace(root, value=rest), canonical_path(name, root).split("."), node, name)
+    return root
+
+
+def prepare(root: Located, overrides: Mapping[str, str]) -> Located:
+    """A scenario's tree with aliases resolved, overrides applied and derived options filled in."""
+    return _complete(apply_overrides(normalise(root), overrides, canonical_path))
+
+
+def _batch_path(path: str, root: Located) -> str:
+    if path == "max_num_seqs" and "serving" in root.mapping:
+        return "serving.max_num_seqs"
+    phases = root.child("phases")
+    has_decode = phases is not None and phases.child("decode") is not None
+    has_prefill = phases is not None and phases.child("prefill") is not None
+    return "phases.prefill.batch" if has_prefill and not has_decode else "phases.decode.batch"
+
+
+def _rename(node: Located, steps: list[str], names: Mapping[str, str], at: str) -> Located:
+    if not isinstance(node.value, dict):
+        return node
+    if steps:
+        child = node.value.get(steps[0])
+        if child is None:
+            return node
+        return replace(node, value=node.value | {steps[0]: _rename(child, steps[1:], names, at)})
+    renamed: dict[str, Located] = {}
+    for key, child in node.value.items():
+        name = names.get(key, key)
+        if name in renamed:
+            raise fail(child.file, child.line, f"{at}.{key}", f"given twice, it is another name of {name}", child.given())
+        renamed[name] = child
+    return replace(node, value=renamed)
+
+
+def _put(node: Located, steps: list[str], value: Located, name: str) -> Located:
+    if not isinstance(node.value, dict):
+        raise fail(value.file, value.line, name, "cannot be set here", value.given())
+    old = node.value.get(steps[0])
+    if len(steps) == 1:
+        if old is not None:
+            raise fail(value.file, value.line, name, f"given twice, it is another name of {steps[0]}", value.given())
+        return replace(node, value=node.value | {steps[0]: value})
+    below = old if old is not None and old.value is not None else Located({}, value.file, value.line)
+    return replace(node, value=node.value | {steps[0]: _put(below, steps[1:], value, name)})
+
+
+def _complete(root: Located) -> Located:
+    """Derives what follows from the rest: num_devices or dp from the parallel sizes, the context from isl and osl."""
+    root = _complete_devices(root)
+    isl, osl = (_find(root, f"phases.{path}") for path in ("prefill.isl", "decode.osl"))
+    if isl is not None and osl is not None and _find(root, "phases.decode.context") is None:
+        context = Located(_size(isl) + (_size(osl) + 1) // 2, osl.file, osl.line)
+        root = _put(root, ["phases", "decode", "context"], context, "context")
+    return root
+
+
+def _complete_devices(root: Located) -> Located:
+    parallel = root.mapping.get("parallel", Located({}, root.file, root.line))
+    if not isinstance(parallel.value, dict):
+        return root
+    count, given_dp = root.mapping.get("num_devices"), parallel.value.get("dp")
+    product = math.prod(_size(parallel.value.get(k)) for k in ("tp", "pp", "dp", "cp"))
+    if count is None:
+        return replace(root, value=root.mapping | {"num_devices": Located(product, parallel.file, parallel.line)})
+    if given_dp is None and _size(count) % product == 0:
+        return _put(root, ["parallel", "dp"], Located(_size(count) // product, count.file, count.line), "dp")
+    return root
+
+
+def _find(root: Located, path: str) -> Located | None:
+    node: Located | None = root
+    for step in path.split("."):
+        node = node.child(step) if node is not None else None
+    return node
+
+
+def _size(node: Located | None) -> int:
+    """A whole number above 0, else 1: what is wrong with the value is for the validator to say."""
+    value = node.value if node is not None else 1
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 1

@@ -1,0 +1,128 @@
+"""Reads one kernel-family file of a runtime (``workloads/runtimes/<runtime>/<family>.yaml``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from simulator.profiles import extends, figures
+from simulator.profiles.errors import Fault, ProfileError, nearest
+from simulator.profiles.figures import Figure
+from simulator.profiles.kernels import MAX_VALUES, Entry, Override
+from simulator.profiles.yaml_source import Located
+
+_TOP = ("name", "extends", "sources", "kernels", "notes")
+_ENTRY = ("match", "traits", "values", "architectures")
+_OVERRIDE = ("traits", "values")
+
+_cache: dict[Path, tuple[Any, tuple[Entry, ...], dict[str, Figure]]] = {}
+
+
+def entries(path: Path) -> tuple[Entry, ...]:
+    """The kernels of a family file in order. ProfileError lists every fault."""
+    return _read(path)[0]
+
+
+def figures_in(path: Path) -> dict[str, Figure]:
+    """Dotted path -> figure of every stack value in a family file."""
+    return dict(_read(path)[1])
+
+
+def faults_in(path: Path) -> list[Fault]:
+    """Every fault of a family file."""
+    try:
+        _read(path)
+    except ProfileError as error:
+        return list(error.faults)
+    return []
+
+
+def _read(path: Path) -> tuple[tuple[Entry, ...], dict[str, Figure]]:
+    root, files = extends.resolve(path)
+    stamps = tuple(extends.stamp(f) for f in files)
+    known = _cache.get(path)
+    if known is None or known[0] != stamps:
+        _body, found, faults = figures.lift(root)
+        faults += [*_unknown(root, "", _TOP), *_shape_faults(root)]
+        if faults:
+            raise ProfileError(sorted(dict.fromkeys(faults), key=lambda f: f.line))
+        built = tuple(_entry(n, ("kernels", str(i)), found) for i, n in enumerate(_list(root.mapping["kernels"])))
+        known = _cache[path] = (stamps, built, {".".join(k): v for k, v in found.items()})
+    return known[1], known[2]
+
+
+def _entry(node: Located, at: tuple[str, ...], found: Mapping[tuple[str, ...], Figure]) -> Entry:
+    parts = node.mapping
+    overrides = {
+        name: Override(_traits(sub), _values(sub, (*at, "architectures", name), found))
+        for name, sub in _map(parts.get("architectures")).items()
+    }
+    match = {k: _accepted(v) for k, v in _map(parts.get("match")).items()}
+    return Entry(match, _traits(node), _values(node, at, found), overrides)
+
+
+def _values(node: Located, at: tuple[str, ...], found: Mapping[tuple[str, ...], Figure]) -> dict[str, float]:
+    return {name: found[(*at, "values", name)].value for name in _map(node.child("values"))}
+
+
+def _traits(node: Located) -> dict[str, Any]:
+    return {k: v.plain() for k, v in _map(node.child("traits")).items()}
+
+
+def _accepted(node: Located) -> tuple[str, ...]:
+    values = [n.value for n in _list(node)] if isinstance(node.value, list) else [node.value]
+    return tuple(str(v).lower() if isinstance(v, bool) else str(v) for v in values)
+
+
+def _map(node: Located | None) -> dict[str, Located]:
+    return node.value if node is not None and isinstance(node.value, dict) else {}
+
+
+def _list(node: Located) -> list[Located]:
+    return node.value if isinstance(node.value, list) else []
+
+
+def _shape_faults(root: Located) -> Iterator[Fault]:
+    kernels = root.mapping.get("kernels")
+    if kernels is None or not isinstance(kernels.value, list) or not kernels.value:
+        at = kernels or root
+        yield Fault(at.file, at.line, "kernels", "a list of kernels is expected", at.given(), "- match: ... values: ...")
+        return
+    for index, node in enumerate(kernels.value):
+        at_field = f"kernels.{index}"
+        if not isinstance(node.value, dict):
+            yield Fault(node.file, node.line, at_field, "a mapping is expected", node.given(), ", ".join(_ENTRY))
+            continue
+        yield from _unknown(node, at_field, _ENTRY)
+        yield from _map_faults(node, at_field, _ENTRY)
+        yield from _value_faults(node, at_field)
+        for name, sub in _map(node.child("architectures")).items():
+            yield from _unknown(sub, f"{at_field}.architectures.{name}", _OVERRIDE)
+            yield from _map_faults(sub, f"{at_field}.architectures.{name}", _OVERRIDE)
+            yield from _value_faults(sub, f"{at_field}.architectures.{name}")
+
+
+def _unknown(node: Located, field: str, allowed: tuple[str, ...]) -> Iterator[Fault]:
+    for key, child in _map(node).items():
+        if key not in allowed:
+            close = nearest(key, allowed)
+            message = "unknown key" + (f", {close}" if close else "")
+            yield Fault(child.file, child.line, f"{field}.{key}".lstrip("."), message, repr(key), ", ".join(allowed))
+
+
+def _map_faults(node: Located, field: str, keys: tuple[str, ...]) -> Iterator[Fault]:
+    for key in keys:
+        child = node.child(key)
+        if child is not None and not isinstance(child.value, dict):
+            yield Fault(child.file, child.line, f"{field}.{key}", "a mapping is expected", child.given())
+
+
+def _value_faults(node: Located, field: str) -> Iterator[Fault]:
+    values = _map(node.child("values"))
+    for name, child in values.items():
+        if not figures.is_figure(child):
+            message = "a figure with its source is expected"
+            yield Fault(child.file, child.line, f"{field}.values.{name}", message, child.given(), figures.FORM)
+    if len(values) > MAX_VALUES:
+        yield Fault(node.file, node.line, f"{field}.values", "too many values", str(len(values)), f"at most {MAX_VALUES}")

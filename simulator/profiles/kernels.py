@@ -1,0 +1,202 @@
+"""Kernels of a software stack as data: which kernel serves which facts, what it does, and its few stack values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
+
+from simulator.profiles import load, search
+from simulator.profiles.errors import fail, nearest
+from simulator.profiles.runtime import Runtime
+
+Fact: TypeAlias = str | int | float | bool | None
+Trait: TypeAlias = str | int | float | bool
+
+MAX_VALUES = 8
+"""Most fitted values one kernel entry may carry."""
+
+
+LINEAGE: Mapping[str, tuple[str, ...]] = {
+    "blackwell_ultra": ("blackwell",),
+    "rubin": ("blackwell_ultra", "blackwell"),
+    "blackwell_rtx": ("ada", "ampere"),
+    "ada": ("ampere",),
+}
+"""Architecture -> those whose kernels it runs, closest first; a kernel's own architecture comes before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """The kernel chosen for some facts.
+
+    traits: what it does (split_k, tiles ...). values: stack values in SI by name. substituted_for: the stack that was asked
+    for when ``runtime`` only stands in for it, else "".
+    """
+
+    runtime: str
+    family: str
+    traits: Mapping[str, Trait]
+    values: Mapping[str, float]
+    substituted_for: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What differs on one architecture."""
+
+    traits: Mapping[str, Trait]
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One kernel of a family: facts it serves (all must match), traits, values, differences by architecture."""
+
+    match: Mapping[str, tuple[str, ...]]
+    traits: Mapping[str, Trait]
+    values: Mapping[str, float]
+    architectures: Mapping[str, Override]
+
+    def serves(self, facts: Mapping[str, str], *, partial: bool = False) -> bool:
+        """True if every listed fact equals one of the accepted values ("*" in a value matches any text).
+
+        A listed fact that is not given refuses, unless ``partial``.
+        """
+        return all(
+            any(_agree(facts[name], v) for v in accepted) if name in facts else partial
+            for name, accepted in self.match.items()
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KernelTable:
+    """Kernels of one family in one stack, in order of preference."""
+
+    runtime: str
+    family: str
+    entries: tuple[Entry, ...]
+    file: str
+    substituted_for: str = ""
+
+    def select(self, architecture: str, **facts: Fact) -> Kernel:
+        """The first kernel that serves ``facts``, with the architecture's own values. ProfileError if none does."""
+        return self._first(architecture, facts, partial=False)
+
+    def prefer(self, architecture: str, **facts: Fact) -> Kernel:
+        """The first kernel that contradicts none of ``facts`` (a fact that is not given is open). ProfileError if none."""
+        return self._first(architecture, facts, partial=True)
+
+    def _first(self, architecture: str, facts: Mapping[str, Fact], *, partial: bool) -> Kernel:
+        written = {name: _written(value) for name, value in facts.items() if value is not None}
+        for entry in self.entries:
+            if entry.serves(written, partial=partial):
+                line = (architecture, *LINEAGE.get(architecture, ()))
+                own = next((entry.architectures[a] for a in line if a in entry.architectures), _NO_OVERRIDE)
+                traits, values = {**entry.traits, **own.traits}, {**entry.values, **own.values}
+                return Kernel(self.runtime, self.family, traits, values, self.substituted_for)
+        given = ", ".join(f"{k}={v}" for k, v in written.items())
+        raise fail(self.file, 0, "kernels", f"no {self.family} kernel serves these facts", given)
+
+
+_NO_OVERRIDE = Override({}, {})
+
+
+def load_kernels(runtime: str, family: str, vendor: str = "") -> KernelTable:
+    """Kernels of ``family`` (gemm, attention, collectives ...) in the stack ``runtime``.
+
+    A stack that has no file of that family, or that nobody described, is replaced by the closest one that has; the table
+    and its kernels then carry ``substituted_for``. vendor: only stacks of that vendor may stand in.
+    ProfileError: bad file, or no stack has the family.
+    """
+    known = canonical_runtime(runtime)
+    for candidate in _candidates(known, family, vendor):
+        path = _family_file(candidate, family)
+        if path is not None:
+            table = _table(path, candidate, family)
+            return table if candidate == known else replace(table, substituted_for=runtime)
+    close = nearest(family, families())
+    message = f"no runtime has kernels of family {family!r}" + (f", {close}" if close else "")
+    raise fail("runtime", 0, "", message, allowed=", ".join(families()) or "nothing: none are installed")
+
+
+def families(runtime: str | None = None) -> tuple[str, ...]:
+    """Kernel families that ``runtime`` (default: any stack) has a file for, sorted."""
+    names = _folder_names() if runtime is None else (canonical_runtime(runtime),)
+    files = {p.stem for n in names for f in search.folders("runtime") for p in (f / n).glob("*.yaml")}
+    return tuple(sorted(files - {"runtime"}))
+
+
+def canonical_runtime(name: str) -> str:
+    """Folder name of a stack from any of its spellings; an unknown name is returned in lower case."""
+    wanted = _fold(name)
+    for folder in _folder_names():
+        if wanted == _fold(folder):
+            return folder
+    for folder, runtime in _described().items():
+        if wanted in map(_fold, runtime.aliases):
+            return folder
+    return name.strip().lower()
+
+
+def _candidates(known: str, family: str, vendor: str) -> list[str]:
+    """Stacks to try in order: itself, the ones it names as closest, the reference stacks, any that has the family."""
+    described = _described()
+    closest = described[known].closest if known in described else ()
+    vendors = (vendor,) if vendor else described[known].vendors if known in described else ()
+    rest = sorted(_folder_names(), key=lambda n: (not (n in described and described[n].reference), n))
+    fitting = [n for n in rest if not vendors or n not in described or set(vendors) & set(described[n].vendors)]
+    return list(dict.fromkeys((known, *closest, *fitting)))
+
+
+def _folder_names() -> tuple[str, ...]:
+    return _scan(search.folders("runtime"))[0]
+
+
+def _described() -> Mapping[str, Runtime]:
+    return _scan(search.folders("runtime"))[1]
+
+
+@lru_cache(maxsize=8)
+def _scan(folders: tuple[Path, ...]) -> tuple[tuple[str, ...], Mapping[str, Runtime]]:
+    """(names of all stacks, those that have a runtime.yaml)."""
+    names: dict[str, None] = {}
+    described: dict[str, Runtime] = {}
+    for folder in folders:
+        for sub in sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else ():
+            if any(sub.glob("*.yaml")) and folder.name == "runtimes":
+                names.setdefault(sub.name)
+                if sub.name not in described and (sub / "runtime.yaml").is_file():
+                    described[sub.name] = load.load_as(Runtime, sub / "runtime.yaml", kind="runtime")
+    return tuple(sorted(names)), described
+
+
+def _family_file(runtime: str, family: str) -> Path | None:
+    if not family.replace("_", "").isalnum():
+        return None
+    return next((p for f in search.folders("runtime") if (p := f / runtime / f"{family}.yaml").is_file()), None)
+
+
+def _table(path: Path, runtime: str, family: str) -> KernelTable:
+    from simulator.profiles import kernel_file
+
+    return KernelTable(runtime, family, kernel_file.entries(path), load.source_of(path))
+
+
+def _written(value: Fact) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _agree(fact: str, accepted: str) -> bool:
+    return fact == accepted or ("*" in accepted and fnmatchcase(fact, accepted))
+
+
+def _fold(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())

@@ -1,0 +1,108 @@
+"""Results of simulating a scenario: one record per phase (a step of prefill, a step of decode) and the row users compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.economics.energy import Energy
+from simulator.models.graph import Graph
+from simulator.replay.program import Program
+from simulator.replay.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OperatorResult:
+    """One operator of a step (all its repeats in the layers of one kind), on one rank.
+
+    seconds: of one instance; count: instances in the step; total_seconds = seconds x count (overlap not subtracted).
+    flops, hbm_bytes, wire_bytes, joules: of all instances together. bound: unit that binds. kernel: stack kernel that
+    was assumed. band_pct: expected error of ``seconds`` (half-width that covers about two thirds of comparable rows).
+    """
+
+    name: str
+    stage: str
+    layer_kind: str
+    stream: str
+    family: str
+    count: int
+    seconds: float
+    total_seconds: float
+    bound: str
+    flops: float
+    hbm_bytes: float
+    wire_bytes: float
+    joules: float
+    kernel: str
+    fidelity: str
+    band_pct: float
+    busy: Mapping[str, float] = field(default_factory=dict)
+    shape: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryUse:
+    """Bytes on one rank. parts: weights by part, kv_cache, activations, reserved. smallest_num_devices: that would fit."""
+
+    parts: Mapping[str, float]
+    capacity: float
+    smallest_num_devices: int | None
+
+    @property
+    def total(self) -> float:
+        """Bytes needed."""
+        return sum(self.parts.values())
+
+    @property
+    def fits(self) -> bool:
+        """Whether everything is held."""
+        return self.total <= self.capacity
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhaseResult:
+    """One step of a phase on the whole deployment.
+
+    tokens: tokens processed by the deployment in the step (decode: accepted output tokens). requests: requests in the step.
+    seconds: step time, replayed. exposed: seconds by stage on the critical path.
+    """
+
+    phase: str
+    requests: int
+    tokens: float
+    context: float
+    seconds: float
+    operators: tuple[OperatorResult, ...]
+    energy: Energy
+    exposed: Mapping[str, float]
+    bound: str
+    fidelity: str
+    band_pct: float
+    memory: MemoryUse
+    graph: Graph
+    program: Program
+    timeline: Timeline
+    roofline_seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """A simulated scenario on one deployment."""
+
+    scenario: str
+    device: str
+    system: str
+    model: str
+    num_devices: int
+    ranks: int
+    runtime: str
+    layout: Mapping[str, int]
+    formats: Mapping[str, str]
+    phases: Mapping[str, PhaseResult]
+    usd_per_device_hour: float | None
+    cost_basis: str
+    power_limit_w: float
+    notes: tuple[str, ...]
+    estimated_figures: tuple[str, ...]
+    config: Mapping[str, Any]

@@ -1,0 +1,143 @@
+"""Rows of NVIDIA attention tables in groups that one kernel of one device serves, and their prediction.
+
+A family module turns its rows into ``Group`` objects; prediction costs each group with the kernel the stack's table selects,
+calibration costs the same groups with other values.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from simulator.profiles import figures_of, load_device
+from simulator.profiles.errors import ProfileError
+from simulator.profiles.gpu import Gpu
+from simulator.profiles.kernels import Fact, Kernel, load_kernels
+from simulator.validation.predict.prediction import FloatArray, Prediction, blank, supported, worst
+
+Seconds = Callable[[Gpu, Kernel], FloatArray]
+VENDOR_MODULES = {"google": "tpu_ascend", "huawei": "tpu_ascend"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Rows (positions ``index``) of one device and kernel; ``seconds`` costs them all in one call.
+
+    facts: what the stack's kernel table is asked with. parts: fidelity of other kernels the rows include.
+    """
+
+    index: npt.NDArray[np.intp]
+    device: str
+    runtime: str
+    family: str
+    facts: Mapping[str, Fact]
+    seconds: Seconds
+    parts: tuple[str, ...] = field(default=())
+
+
+def runtime_of(fw: str) -> str:
+    """Stack name without its version: "trtllm-1.3.0rc20" -> "trtllm"."""
+    return fw.split("-")[0] if fw else "trtllm"
+
+
+def numbers(rows: pd.DataFrame, column: str, default: float = 0.0) -> FloatArray:
+    """A column as float64; blanks, text and absent columns become ``default``."""
+    if column not in rows:
+        return np.full(len(rows), default)
+    values = pd.to_numeric(rows[column], errors="coerce")
+    return np.asarray(values.fillna(default), dtype=np.float64)
+
+
+def text(rows: pd.DataFrame, column: str) -> pd.Series[str]:
+    """A column as text; absent columns become empty text."""
+    if column not in rows:
+        return pd.Series([""] * len(rows), index=rows.index)
+    return rows[column].fillna("").astype(str)
+
+
+def canonical_format(name: str) -> str:
+    """Table spellings of number formats -> profile names; an empty cell means 16 bit."""
+    folded = name.strip().lower()
+    return {"": "bfloat16", "bf16": "bfloat16", "float16": "fp16", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8"}.get(folded, folded)
+
+
+def gpu_of(device: str) -> Gpu:
+    """The GPU profile of a table's device name. ProfileError if there is none or it is no GPU."""
+    profile = load_device(device)
+    if not isinstance(profile, Gpu):
+        raise TypeError(f"{device} is not a GPU")
+    return profile
+
+
+def fidelity_of(gpu: Gpu, kernel: Kernel) -> str:
+    """calibrated: measured architecture and stack; derived: one of them stands in; estimated: both do."""
+    measured = figures_of(gpu)["efficiencies.attention_tensor"].kind == "calibrated"
+    if measured and not kernel.substituted_for:
+        return "calibrated"
+    return "derived" if measured or not kernel.substituted_for else "estimated"
+
+
+def kernel_of(group: Group, gpu: Gpu) -> Kernel:
+    """The kernel that serves a group on a GPU."""
+    table = load_kernels(group.runtime, group.family, vendor="nvidia")
+    return table.select(gpu.architecture, generation=gpu.architecture, **group.facts)
+
+
+def predict_groups(groups: Iterable[Group], count: int) -> Prediction:
+    """Prediction of ``count`` rows from their groups; rows in no group stay unsupported."""
+    result = blank(count, "no model for this operator")
+    for group in groups:
+        try:
+            gpu = gpu_of(group.device)
+            kernel = kernel_of(group, gpu)
+        except (ProfileError, TypeError) as error:
+            result.put(group.index, _refused(group, str(error)))
+            continue
+        us = np.broadcast_to(np.asarray(group.seconds(gpu, kernel), dtype=np.float64) * 1e6, group.index.shape)
+        result.put(group.index, supported(us, worst(fidelity_of(gpu, kernel), *group.parts)))
+    return result
+
+
+def by_vendor(rows: pd.DataFrame, family: str, nvidia: Callable[[pd.DataFrame], Prediction]) -> Prediction:
+    """Sends rows to ``nvidia`` or to the family's module of the other vendors, by the device's vendor."""
+    result = blank(len(rows))
+    vendors = np.array([_vendor(str(d)) for d in rows["device"]], dtype=object)
+    for vendor in dict.fromkeys(vendors.tolist()):
+        index = np.flatnonzero(vendors == vendor)
+        part = rows.iloc[index].reset_index(drop=True)
+        if vendor == "nvidia":
+            result.put(index, nvidia(part))
+        elif vendor in VENDOR_MODULES:
+            result.put(index, _other_vendor(part, family, VENDOR_MODULES[vendor]))
+        else:
+            result.put(index, blank(len(index), f"unknown device {part['device'].iloc[0]!r}"))
+    return result
+
+
+def _vendor(device: str) -> str:
+    try:
+        return str(load_device(device).vendor)
+    except ProfileError:
+        return ""
+
+
+def _other_vendor(rows: pd.DataFrame, family: str, suffix: str) -> Prediction:
+    name = f"simulator.validation.predict.{family}_{suffix}"
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return blank(len(rows), f"no {family} model for this vendor")
+    predicted: Prediction = module.predict(rows)
+    return predicted
+
+
+def _refused(group: Group, reason: str) -> Prediction:
+    count = len(group.index)
+    return Prediction(np.full(count, np.nan), [reason.splitlines()[0]] * count, [""] * count)

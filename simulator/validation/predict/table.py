@@ -1,0 +1,75 @@
+"""Predict every row of a measurement file: read the table, find its family, add the predicted columns, write it whole."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from simulator.profiles.errors import fail
+from simulator.profiles.output import write_atomically
+from simulator.validation.predict.families import Family, family_of
+from simulator.validation.predict.prediction import Prediction
+
+# Columns that are, or give away, a measured value: never passed on to a family (avg_batch is an input of energy tables).
+MEASURED = frozenset(
+    "us GBps gbps latency_s throughput ttft_ms tpot_ms e2e_ms output_tok_s output_tok_s_per_dev input_tok_s_per_dev "
+    "rel_spread n_meas itl_median_ms itl_p90_ms itl_p99_ms avg_power_w_total avg_power_w_per_dev energy_j_per_out_tok "
+    "energy_j_per_request frac_of_cap step_time_s tokens_per_s_per_device model_tflops_per_device mfu "
+    "time_to_train_min bwd_us id tag src".split()
+)
+
+
+class FamilyModule(Protocol):
+    """A module of this package named after its family."""
+
+    def predict(self, rows: pd.DataFrame) -> Prediction | pd.DataFrame:
+        """Prediction of kernel rows, or a frame of predicted_* columns, ``unsupported`` and ``fidelity``."""
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The CSV at ``path`` as text columns. ProfileError: not a readable CSV table."""
+    if not path.is_file():
+        raise fail(str(path), 0, "", "is not a file", allowed="a CSV table of measurements")
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise fail(str(path), 1, "", f"cannot be read as a CSV table: {error}") from None
+
+
+def predict_frame(table: pd.DataFrame, file: str = "table") -> tuple[Family, pd.DataFrame]:
+    """The family of ``table`` and a copy with predicted_* columns, ``fidelity`` and ``unsupported`` added.
+
+    Measured columns are dropped before any family sees a row. ProfileError: no family has these columns.
+    """
+    family = family_of(table.columns, file)
+    inputs = table.drop(columns=[c for c in table.columns if c in MEASURED])
+    if family.name == "energy" and "avg_batch" in table:
+        inputs["avg_batch"] = table["avg_batch"]
+    result = table.copy()
+    try:
+        module: FamilyModule = importlib.import_module(f"simulator.validation.predict.{family.name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"simulator.validation.predict.{family.name}":
+            raise
+        reason = f"no predictor for {family.name} tables yet"
+        return family, result.assign(**dict.fromkeys(family.outputs, ""), fidelity="", unsupported=reason)
+    predicted = module.predict(inputs)
+    if isinstance(predicted, Prediction):
+        result["predicted_us"] = predicted.us
+        return family, result.assign(fidelity=predicted.fidelity, unsupported=predicted.unsupported)
+    for column in (*family.outputs, "fidelity", "unsupported"):
+        result[column] = predicted[column].to_numpy()
+    return family, result
+
+
+def predict_file(source: Path, target: Path) -> dict[str, int]:
+    """Predict every row of ``source`` into ``target`` (written whole or not at all); counts of rows by outcome."""
+    table = read_table(source)
+    _, result = predict_frame(table, str(source))
+    unsupported = int((result["unsupported"] != "").sum())
+    text = result.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_atomically(target, text)
+    return {"rows": len(result), "predicted": len(result) - unsupported, "unsupported": unsupported}
