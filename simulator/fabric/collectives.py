@@ -53,7 +53,7 @@ def _seconds(kind: str, payload: Number, span: Span, stack: CommStack) -> Number
     own = stack.find("custom", topology=topology) if kind == "all_reduce" else None
     offset = stack.find("framework", topology=topology)
     if offset is not None:
-        base = base + offset.values["collective_offset"]
+        base = base + offset.values.get("wait", 0.0) - offset.values.get("launch_saved", 0.0)
     if own is None or span.outer is not None:
         return base
     return _custom(payload, span, own.values, own.traits, base)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from simulator.models.builder import Builder, Context
 from simulator.ops.elementwise import Add
 from simulator.ops.kv_cache import CacheAppend
@@ -67,10 +69,11 @@ def rope(b: Builder, name: str, x: int, c: Context, dim: int, *, first: bool, in
 
 
 def scaling(r: parts.Rope) -> RopeScaling:
-    """Context-extension rule of the rotary embedding."""
-    if r.kind in ("yarn", "llama3"):
-        return RopeScaling(kind=r.kind, factor=r.factor, original_context=r.original_context)
-    return RopeScaling()
+    """Context-extension rule of the rotary embedding. YaRN scales rotated parts, or the softmax when the model says so."""
+    if r.kind == "default":
+        return RopeScaling()
+    magnitude = 0.1 * math.log(r.factor) + 1.0 if r.kind == "yarn" and not r.softmax_scaling else 1.0
+    return RopeScaling(r.kind, r.factor, r.original_context, r.beta_fast, r.beta_slow, magnitude=magnitude)
 
 
 def append(b: Builder, name: str, new: int, past: int) -> int:

@@ -22,12 +22,13 @@ def select_keys(b: Builder, x: int, query_latent: int, c: Context) -> int:
     with b.at("attention_in", "index"):
         q = linear(b, "index_q", query_latent, p.heads * p.dim)
         q = by_request(b, "index_heads", q, c, p.heads, p.dim)
-        key = norm(b, "index_k_norm", linear(b, "index_k", x, p.dim), Norm("layer", c.model.norm.eps))
+        key = by_request(b, "index_key", linear(b, "index_k", x, p.dim), c, p.dim)
+        key = norm(b, "index_k_norm", key, Norm("layer", c.model.norm.eps))
         with b.at("attention_in", "gate"):
             w = linear(b, "index_w", x, p.heads, out_dtype="fp32")
     with b.at("attention_in", "index_vector"):
         q = _rotate(b, "index_q", q, c, p)
-        key = by_request(b, "index_key", _rotate(b, "index_k", key, c, p), c, p.dim)
+        key = _rotate(b, "index_k", key, c, p)
         w = by_request(b, "index_weights", w, c, p.heads)
         past = b.cache("index_cache", c.step.batch, c.step.past_len, p.dim)
         keys = append(b, "index_append", key, past)

@@ -8,6 +8,7 @@ from simulator.models.builder import Builder, Context
 from simulator.models.common import append, by_request, by_token, linear, norm, rope
 from simulator.ops.attention import Attention
 from simulator.ops.elementwise import SigmoidMul
+from simulator.ops.norm import RMSNorm
 from simulator.ops.views import Split
 from simulator.profiles.model import Gqa
 
@@ -55,10 +56,12 @@ def _project(b: Builder, x: int, c: Context, p: Gqa) -> tuple[int, int, int, int
 def _normed(b: Builder, x: int, c: Context, p: Gqa, name: str) -> int:
     if p.qk_norm == "none":
         return x
-    if p.qk_norm == "layer":
-        return norm(b, f"{name}_norm", x, c.model.norm)
-    heads = by_request(b, f"{name}_by_head", x, c, -1, p.head_dim)
-    return norm(b, f"{name}_norm", heads, c.model.norm)
+    if p.qk_norm == "head":
+        return norm(b, f"{name}_norm", by_request(b, f"{name}_by_head", x, c, -1, p.head_dim), c.model.norm)
+    count = p.heads if name == "q" else p.kv_heads
+    width = count * p.head_dim
+    w = b.weight(f"{name}_norm.weight", width, shard=(0, "heads"), blocks=(width,), ways=(count,))
+    return b.add(f"{name}_norm", RMSNorm(eps=c.model.norm.eps), x, w)
 
 
 def _past(b: Builder, name: str, c: Context, p: Gqa) -> int:

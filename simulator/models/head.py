@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.models.builder import Builder, Context
-from simulator.models.common import add_norm, by_request, norm
+from simulator.models.common import add_norm, by_request, by_token, norm
 from simulator.ops.elementwise import Add
 from simulator.ops.embedding import Embedding
 from simulator.ops.linear import Linear
@@ -21,7 +21,8 @@ def embed(b: Builder, c: Context, ids: int) -> tuple[int, int]:
         x = b.add("embed", Embedding(), ids, table)
         if m.learned_positions:
             places = b.weight("positions.weight", m.learned_positions, m.hidden_size)
-            x = b.add("embed_add", Add(), x, b.add("embed_positions", Embedding(), c.positions, places))
+            offsets = by_token(b, "position_rows", b.add("embed_positions", Embedding(), c.positions, places), c)
+            x = b.add("embed_add", Add(), x, offsets)
         return (norm(b, "embed_norm", x, m.norm) if m.embedding_norm else x), table
 
 

@@ -41,7 +41,7 @@ def attention(b: Builder, x: int, c: Context, selection: int | None, mixer: str)
 def softmax_scale(model: Model, dim: int) -> float:
     """1 / sqrt(dim), times the YaRN factor (0.1 ln(factor) + 1) ** 2. Source: DeepSeek-V3 inference code, mscale."""
     scale = 1.0 / math.sqrt(dim)
-    if model.rope.kind == "yarn" and model.mla is not None:
+    if model.rope.kind == "yarn" and model.rope.softmax_scaling:
         scale *= (0.1 * math.log(model.rope.factor) + 1.0) ** 2
     return scale
 
@@ -85,12 +85,11 @@ def _write_cache(b: Builder, x: int, c: Context, p: Mla) -> int:
     """Latent (normed) and rotated shared key of the new tokens, behind the cached ones: [B, L, c + dr]."""
     width = p.kv_rank + p.rope_dim
     with b.at("attention_in", "attention"):
-        kv = linear(b, "kv_a", x, width)
+        kv = by_request(b, "kv_by_request", linear(b, "kv_a", x, width), c, width)
     latent, key = b.add_many("kv_split", Split((p.kv_rank, p.rope_dim)), kv)
     latent = norm(b, "kv_norm", latent, c.model.norm)
     key = rope(b, "k_rope", key, c, p.rope_dim, first=True)
     new = b.add("kv_join", Concat(), latent, key)
-    new = by_request(b, "kv_by_request", new, c, width)
     past = b.cache("kv_cache", c.step.batch, c.step.past_len, width)
     return append(b, "kv_append", new, past)
 
@@ -131,9 +130,9 @@ def _absorbed(b: Builder, q: int, cache: int, selection: int | None, c: Context,
         query = b.add("q_join", Concat(), q_latent, q_rope)
         scale = softmax_scale(c.model, p.nope_dim + p.rope_dim)
         if selection is None:
-            out = b.add("attention", MlaAbsorbedAttention(p.kv_rank, scale=scale), query, cache)
+            out = b.add("attention", MlaAbsorbedAttention(scale=scale, value_dim=p.kv_rank), query, cache)
         else:
-            out = b.add("attention", SparseMlaAttention(p.kv_rank, scale=scale), query, cache, selection)
+            out = b.add("attention", SparseMlaAttention(scale=scale, value_dim=p.kv_rank), query, cache, selection)
     with b.at("attention_core", "absorbed"):
         out = b.add("v_absorb", BatchedLinear(), out, w_uv)
         return by_token(b, "attention_out", out, c)

@@ -1,7 +1,7 @@
 """Collectives: real ring and pairwise exchanges between simulated ranks, with the bytes each rank sends.
 
-Source: ring all-reduce = reduce-scatter + all-gather, 2 (n-1)/n of the buffer per rank (Patarasuk & Yuan 2009); all-to-all
-pairwise, (n-1)/n.
+Source: ring all-reduce = reduce-scatter + all-gather, 2 (n-1)/n of the buffer per rank (Patarasuk & Yuan 2009);
+all-to-all pairwise, (n-1)/n.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class ReduceScatter(_GroupOp):
 
 @dataclass(frozen=True)
 class AllToAll(_GroupOp):
-    """x -> block s along ``split_axis`` goes to rank s; received blocks are joined along ``concat_axis`` in rank order."""
+    """x -> block s along ``split_axis`` goes to rank s; received blocks join along ``concat_axis`` in order."""
 
     split_axis: int = 0
     concat_axis: int = 0

@@ -1,8 +1,8 @@
 """Instrumented numpy kernels: what a reference really multiplies and touches.
 
-Every matrix product of a reference goes through ``product`` and every data-dependent read through ``take_rows``. Outside
-``counted()`` they are plain numpy; inside, they add up FLOPs and touched elements, which the drift tests compare with
-``Op.work``.
+Every matrix product of a reference goes through ``product`` and every data-dependent read through ``take_rows``.
+Outside ``counted()`` they are plain numpy; inside, they add up FLOPs and touched elements, which the drift tests
+compare with ``Op.work``.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from simulator.ops.work import GroupedMatmul, Work
 def active_experts(rows: Dim, local: Dim, experts: Dim, topk: int) -> Number:
     """Expected number of local experts with at least one row, tokens routed evenly and independently.
 
-    rows: (token, expert) rows held here; all ranks of the group together route rows experts / (local topk) tokens, and an
-    expert misses all of them with probability (1 - topk / experts) ** tokens. Capped by the rows and experts held here.
-    Source: occupancy of independent draws (operators.md c: tokens per expert = tokens topk / experts).
+    rows: (token, expert) rows held here; all ranks of the group together route rows experts / (local topk) tokens, and
+    an expert misses all of them with probability (1 - topk / experts) ** tokens. Capped by the rows and experts held
+    here. Source: occupancy of independent draws (operators.md c: tokens per expert = tokens topk / experts).
     """
     r, n, e = (np.asarray(v, dtype=np.float64) for v in (rows, local, experts))
     tokens = r * e / (n * topk)
@@ -32,8 +32,8 @@ def active_experts(rows: Dim, local: Dim, experts: Dim, topk: int) -> Number:
 class GroupedLinear(Op):
     """rows[R, k] sorted by expert, counts[El], w[El, n, k], [bias[El, n]] -> [R, n].
 
-    experts: logical experts of the whole expert-parallel group (0 = those held here); topk: experts per token; both only
-    set the expected number of active experts. loads: known rows per local expert (else even).
+    experts: logical experts of the whole expert-parallel group (0 = those held here); topk: experts per token; both
+    only set the expected number of active experts. loads: known rows per local expert (else even).
     """
 
     rate: str = "bf16"

@@ -17,7 +17,8 @@ from simulator.profiles.dtypes import format_of
 class HashGate(Op):
     """logits[T, E], ids[T], table[V, k] int32 -> indices[T, k] int32, weights[T, k] fp32.
 
-    The table fixes the experts of every token id; their weights come from the logits as in MoeGate. Source: operators.md c.
+    The table fixes the experts of every token id; their weights come from the logits as in MoeGate. Source:
+    operators.md c.
     """
 
     topk: int

@@ -17,7 +17,7 @@ from simulator.ops.work import IndexScores, Work
 
 @dataclass(frozen=True)
 class IndexerScores(Op):
-    """q[B, q, J, d], keys[B, L, d], w[B, q, J] -> scores[B, q, L] = sum_j w_j relu(scale q_j . k), -inf above the limit.
+    """q[B, q, J, d], keys[B, L, d], w[B, q, J] -> scores[B, q, L] = sum_j w_j relu(scale q_j . k), -inf if unseen.
 
     scale: 0 = d^-0.5. causal: a query sees the keys up to its own position. Source: DeepSeek-V3.2 report eq. 1.
     """

@@ -16,8 +16,9 @@ from simulator.ops.work import Elementwise, Work
 class CacheAppend(Op):
     """past[B, P, ..], new[B, q, ..] -> cache[B, P + q, ..].
 
-    The cache keeps the format of ``past``: new rows stored in another format are converted on the way, in the same kernel.
-    Only the new rows move; the rest of the cache stays where it is. All requests of the batch have equal lengths.
+    The cache keeps the format of ``past``: new rows stored in another format are converted on the way, in the same
+    kernel. Only the new rows move; the rest of the cache stays where it is. All requests of the batch have equal
+    lengths.
     """
 
     family = "elementwise"

@@ -16,8 +16,8 @@ from simulator.ops.work import Matmul, Work
 class Linear(Op):
     """x[.., k], w[n, k], [bias[n]] -> y[.., n].
 
-    rate: rate class of the matrix unit. quantizes_a: format the kernel quantises x to before multiplying ("" = x is used
-    as it is stored).
+    rate: rate class of the matrix unit. quantizes_a: format the kernel quantises x to before multiplying ("" = x is
+    used as it is stored).
     """
 
     rate: str = "bf16"

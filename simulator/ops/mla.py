@@ -23,13 +23,13 @@ def bytes_per_token(cache: TensorSpec) -> Number:
 class MlaAbsorbedAttention(Op):
     """q[B, q, H, w], cache[B, L, w] -> [B, q, H, value_dim].
 
-    The key is the whole stored vector (latent and rotary part, w = 576 in DeepSeek-V3), the value its first ``value_dim``
-    elements. scale must be the one of the expanded form, (dn + dr)^-0.5. Source: DeepSeek-V2, arXiv 2405.04434 section 2.1;
-    operators.md a.
+    The key is the whole stored vector (latent and rotary part, w = 576 in DeepSeek-V3), the value its first
+    ``value_dim`` elements. scale: that of the expanded form, (dn + dr)^-0.5; 0 = w^-0.5. Source: DeepSeek-V2, arXiv
+    2405.04434 section 2.1; operators.md a.
     """
 
-    scale: float
     value_dim: int = 512
+    scale: float = 0.0
     causal: bool = True
     rate: str = "bf16"
     out_dtype: str = "bfloat16"
@@ -71,7 +71,7 @@ class MlaAbsorbedAttention(Op):
         q, cache = arrays
         k = cache[:, :, None, :]
         mask = visible(q.shape[1], k.shape[1], self.causal)
-        return (attention(q, k, k[..., : self.value_dim], mask, self.scale)[0],)
+        return (attention(q, k, k[..., : self.value_dim], mask, self.scale or q.shape[-1] ** -0.5)[0],)
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
@@ -80,6 +80,6 @@ class MlaAbsorbedAttention(Op):
 
         def case(q: int, kv: int, dtype: str) -> Example:
             arrays = (g.normal(size=(2, q, 3, 10)), g.normal(size=(2, kv, 10)))
-            return Example(cls(0.4, value_dim=8), arrays, ("bfloat16", dtype))
+            return Example(cls(8, 0.4), arrays, ("bfloat16", dtype))
 
         return case(1, 6, "bfloat16"), case(2, 6, "fp8_mla"), case(4, 4, "bfloat16")

@@ -52,9 +52,9 @@ def keep_groups(biased: Array, n_group: int, topk_group: int, group_top: int) ->
 class MoeGate(Op):
     """logits[T, E], [bias[E]] -> indices[T, k] int32, weights[T, k] fp32.
 
-    score: sigmoid (DeepSeek-V3), softmax (Mixtral, Qwen3), sqrt_softplus (DeepSeek-V4). The bias steers the selection, not
-    the weights. n_group, topk_group: only the best groups are eligible, a group being worth the sum of its ``group_top``
-    best. norm_topk: weights sum to ``scaling``. Source: DeepSeek-V3 report eq. 13-16.
+    score: sigmoid (DeepSeek-V3), softmax (Mixtral, Qwen3), sqrt_softplus (DeepSeek-V4). The bias steers the selection,
+    not the weights. n_group, topk_group: only the best groups are eligible, a group being worth the sum of its
+    ``group_top`` best. norm_topk: weights sum to ``scaling``. Source: DeepSeek-V3 report eq. 13-16.
     """
 
     topk: int

@@ -14,7 +14,7 @@ from simulator.ops.work import Work
 
 def rms_normalize(x: Array, eps: float, weight: Array | None = None, unit_offset: bool = False) -> Array:
     """x / sqrt(mean(x^2) + eps), times weight (or 1 + weight). Source: Zhang & Sennrich, arXiv 1910.07467."""
-    y = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps)
+    y: Array = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps)
     if weight is None:
         return y
     out: Array = y * (1.0 + weight if unit_offset else weight)

@@ -1,8 +1,8 @@
 """The operator definition: one frozen dataclass that infers shapes, counts work and computes a numpy reference.
 
-The cost model walks a graph through ``work()``, the numeric backend walks the same graph through ``reference()``; there is
-no second description that could drift. A new operator is one module that defines one class; ``registry()`` finds it and
-the registry-wide tests cover it.
+The cost model walks a graph through ``work()``, the numeric backend walks the same graph through ``reference()``; there
+is no second description that could drift. A new operator is one module that defines one class; ``registry()`` finds it
+and the registry-wide tests cover it.
 """
 
 from __future__ import annotations
@@ -62,11 +62,20 @@ class Op(ABC):
 class CollectiveOp(Op):
     """An operator that exchanges data between the ranks of a parallel group.
 
-    ``exchange`` sees the local arrays of every rank of the group, in rank order, and returns the outputs of every rank and
-    the bytes each rank sent. ``reference`` is the one-rank case.
+    ``exchange`` sees the local arrays of every rank of the group, in rank order, and returns the outputs of every rank
+    and the bytes each rank sent. ``reference`` is the one-rank case.
     """
 
     group: str
+    ranks: int
+
+    def per_rank(self, arrays: tuple[Array, ...]) -> list[tuple[Array, ...]]:
+        """Arrays of every rank made from one example's: floats differ by rank, integers are shared."""
+
+        def of(rank: int, a: Array) -> Array:
+            return a * (1.0 + 0.5 * rank) if np.issubdtype(a.dtype, np.floating) else a
+
+        return [tuple(of(r, a) for a in arrays) for r in range(self.ranks)]
 
     @abstractmethod
     def exchange(self, per_rank: list[tuple[Array, ...]]) -> tuple[list[tuple[Array, ...]], list[int]]:
@@ -88,7 +97,7 @@ def registry() -> dict[str, type[Op]]:
                 found[sub.__name__] = sub
             visit(sub)
 
-    visit(Op)
+    visit(Op)  # type: ignore[type-abstract]
     return dict(sorted(found.items()))
 
 

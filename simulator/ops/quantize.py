@@ -1,10 +1,10 @@
 """Quantize: store a tensor in a narrow format.
 
-Arrays keep the *de-quantised* values (fake quantisation), the spec's dtype says how they are stored. Sources: e4m3fn has
-maximum 448 and no infinity; block scale max(amax, 1e-4) / 448 per 1x128 tile, rounded up to a power of two with ue8m0
-(DeepSeek-V3.2-Exp kernel.py); weight blocks amax / 448 per 128x128 (DeepSeek-V3 report 3.3.2); MX formats: shared exponent
-floor(log2(amax)) - emax per 32 (OCP Microscaling 1.0 section 6.3); FP8 latent cache: 512 values in 4 tiles, rope kept
-(FlashMLA tests/quant.py).
+Arrays keep the *de-quantised* values (fake quantisation), the spec's dtype says how they are stored. Sources: e4m3fn
+has maximum 448 and no infinity; block scale max(amax, 1e-4) / 448 per 1x128 tile, rounded up to a power of two with
+ue8m0 (DeepSeek-V3.2-Exp kernel.py); weight blocks amax / 448 per 128x128 (DeepSeek-V3 report 3.3.2); MX formats: shared
+exponent floor(log2(amax)) - emax per 32 (OCP Microscaling 1.0 section 6.3); FP8 latent cache: 512 values in 4 tiles,
+rope kept (FlashMLA tests/quant.py).
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def rotate(x: Array, angles: Array, interleaved: bool) -> Array:
 class Rope(Op):
     """x[T, .., d], positions[T] -> x with ``dim`` of its d elements rotated (positions[B, q] go with x[B, q, .., d]).
 
-    first: rotate the first ``dim`` elements, else the last. interleaved: pairs (2i, 2i + 1), else halves. inverse: rotate
-    back.
+    first: rotate the first ``dim`` elements, else the last. interleaved: pairs (2i, 2i + 1), else halves. inverse:
+    rotate back.
     """
 
     dim: int
@@ -130,6 +130,8 @@ class Rope(Op):
         at = np.arange(3)
         return (
             Example(cls(8), (g.normal(size=(3, 2, 8)), at), ("bfloat16", "int32")),
-            Example(cls(4, interleaved=True, first=False, scaling=yarn), (g.normal(size=(3, 6)), at), ("fp32", "int32")),
+            Example(
+                cls(4, interleaved=True, first=False, scaling=yarn), (g.normal(size=(3, 6)), at), ("fp32", "int32")
+            ),
             Example(cls(6), (g.normal(size=(2, 3, 2, 8)), at + np.array([[0], [5]])), ("bfloat16", "int32")),
         )

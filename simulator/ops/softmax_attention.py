@@ -46,7 +46,7 @@ def _weighted(p: Array, v: Array, mask: Array, q: Array) -> Array:
 
 
 def partial_attention(q: Array, k: Array, v: Array, mask: Array, scale: float) -> tuple[Array, Array]:
-    """(output, lse) of shape [B, q, H, dv] and [B, q, H] over the keys given; lse is -inf for a query that sees none."""
+    """(output[B, q, H, dv], lse[B, q, H]) over the keys given; lse is -inf for a query that sees none."""
     s = _scores(q, k, mask, scale)
     top = s.max(axis=-1, initial=-np.inf)
     base = np.where(np.isneginf(top), 0.0, top)

@@ -66,8 +66,8 @@ class SparseMlaAttention(Op):
     IndexerScores is) and distinct; -1 marks a missing one. Source: DeepSeek-V3.2 report eq. 2; operators.md b9.
     """
 
-    scale: float
     value_dim: int = 512
+    scale: float = 0.0
     rate: str = "bf16"
     out_dtype: str = "bfloat16"
     family = "dsa"
@@ -109,7 +109,8 @@ class SparseMlaAttention(Op):
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """Gather, then softmax attention."""
         q, cache, indices = arrays
-        return (gathered_attention(q, cache, indices, self.scale, self.value_dim)[0],)
+        scale = self.scale or q.shape[-1] ** -0.5
+        return (gathered_attention(q, cache, indices, scale, self.value_dim)[0],)
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
@@ -124,7 +125,7 @@ class SparseMlaAttention(Op):
                     chosen = g.permutation(n)[:k]
                     indices[b, i, : len(chosen)] = chosen
             arrays = (g.normal(size=(2, q, 3, 10)), g.normal(size=(2, kv, 10)), indices)
-            return Example(cls(0.4, value_dim=8), arrays, ("bfloat16", dtype, "int32"))
+            return Example(cls(8, 0.4), arrays, ("bfloat16", dtype, "int32"))
 
         return case(5, 5, 3, "bfloat16"), case(1, 9, 4, "fp8_mla"), case(2, 9, 12, "bfloat16")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from simulator.profiles.dtypes import format_of
 
 # One dimension: a plain integer, or an array with one entry per scenario of a sweep axis. Expected values
 # (tokens per expert) may be fractional, hence float arrays are allowed too.
-Dim: TypeAlias = int | float | npt.NDArray[np.int64] | npt.NDArray[np.float64]
+Dim: TypeAlias = int | float | npt.NDArray[np.integer[Any]] | npt.NDArray[np.floating[Any]]
 Number: TypeAlias = float | npt.NDArray[np.float64]
 
 

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from simulator.ops.routing import expected_destinations
 from simulator.ops.tensor import Dim, Number
 from simulator.profiles.dtypes import format_of
 
@@ -94,11 +95,11 @@ class GroupedMatmul:
 class Attention:
     """Softmax attention core: scores, softmax, weighted sum.
 
-    batch requests, q_len new tokens each, kv_len keys visible to the *last* new token (new tokens included).
-    causal: query i of q_len sees kv_len - q_len + i + 1 keys; else all kv_len. window: 0 = full, else at most that many
-    most recent keys. kv_shared: keys and values are one stored vector of kv_width elements (absorbed MLA, V4), read once
-    per token. selected: True if the keys of each query are a gathered subset (sparse attention): kv_len is then the
-    number of *selected* keys per query and nothing is shared between queries. rate: matrix rate class of both products.
+    batch requests, q_len new tokens each, kv_len keys visible to the *last* new token (new tokens included). causal:
+    query i of q_len sees kv_len - q_len + i + 1 keys; else all kv_len. window: 0 = full, else at most that many most
+    recent keys. kv_shared: keys and values are one stored vector of kv_width elements (absorbed MLA, V4), read once per
+    token. selected: True if the keys of each query are a gathered subset (sparse attention): kv_len is then the number
+    of *selected* keys per query and nothing is shared between queries. rate: matrix rate class of both products.
     """
 
     batch: Dim
@@ -115,7 +116,8 @@ class Attention:
     out_dtype: str = "bfloat16"
     rate: str = "bf16"
     kv_shared: bool = False
-    kv_bytes_per_token: Number | None = None  # stored bytes per token and KV head when the layout is mixed (656 for FP8 MLA)
+    # stored bytes per token and KV head when the layout is mixed (656 for FP8 MLA)
+    kv_bytes_per_token: Number | None = None
     selected: bool = False
 
     def pairs(self) -> Number:
@@ -300,7 +302,7 @@ class Collective:
     group: str = "tp"
 
     def wire_bytes(self) -> Number:
-        """Bytes one rank sends with a bandwidth-optimal algorithm: (n-1)/n of the payload, twice that for all-reduce."""
+        """Bytes one rank sends, bandwidth-optimal: (n-1)/n of the payload, twice that for all-reduce."""
         n = self.ranks
         if n <= 1:
             return 0.0
@@ -315,6 +317,7 @@ class ExpertExchange:
     direction: "dispatch" or "combine". copy_bytes: bytes of one token copy (7,392 for V3 FP8 dispatch, 14,336 combine).
     mode: "low_latency" (one message per token and expert) or "normal" (one copy per token and node, then NVLink).
     max_groups: routing limited to that many expert groups (= nodes when groups are packed on nodes); 0 = free.
+    ranks_per_node: ranks that share a node (0 = all of them); only the normal mode distinguishes.
     """
 
     direction: str
@@ -328,14 +331,34 @@ class ExpertExchange:
     max_groups: int = 0
     groups: int = 0
     group: str = "ep"
+    ranks_per_node: int = 0
 
     def logical_bytes(self) -> Number:
         """tokens topk copy_bytes, the local share included (the DeepEP tables' convention)."""
         return _f(self.tokens) * self.topk * self.copy_bytes
 
+    def copies_per_token(self, destinations: int) -> float:
+        """Copies of one token when it goes once to each distinct destination (``destinations`` ranks or nodes).
+
+        In low-latency mode one message per expert, wherever it lives.
+        """
+        if self.mode == "low_latency":
+            return float(self.topk)
+        return expected_destinations(self.experts, self.topk, destinations, self.groups or 1, self.max_groups or 1)
+
     def wire_bytes(self) -> Number:
-        """Expected bytes that leave the rank with one message per (token, expert) and experts spread evenly."""
-        return self.logical_bytes() * (self.ranks - 1) / self.ranks
+        """Expected bytes one rank sends, experts spread evenly.
+
+        Low latency: every message but the local share. Normal: one copy per remote node to the relay there, then one
+        copy per further rank of the node. Source: operators.md c.
+        """
+        if self.mode == "low_latency":
+            return self.logical_bytes() * (self.ranks - 1) / self.ranks
+        size = self.ranks_per_node or self.ranks
+        nodes = max(self.ranks // size, 1)
+        between = self.copies_per_token(nodes) * (nodes - 1) / nodes
+        within = self.copies_per_token(self.ranks) * (size - 1) / size
+        return _f(self.tokens) * self.copy_bytes * (between + within)
 
 
 Term: TypeAlias = (

@@ -118,7 +118,8 @@ def _rename(node: Located, steps: list[str], names: Mapping[str, str], at: str) 
     for key, child in node.value.items():
         name = names.get(key, key)
         if name in renamed:
-            raise fail(child.file, child.line, f"{at}.{key}", f"given twice, it is another name of {name}", child.given())
+            message = f"given twice, it is another name of {name}"
+            raise fail(child.file, child.line, f"{at}.{key}", message, child.given())
         renamed[name] = child
     return replace(node, value=renamed)
 

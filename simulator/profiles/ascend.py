@@ -80,9 +80,9 @@ class AscendEfficiencies:
     cube: sustained share of the cube rate. hbm: share of the HBM bandwidth while the cores stream operands. l2_panel: share of the L2 port rate
     for panels of a row-major matrix. l2_stream: the same for long contiguous runs. unhidden: share of the shorter of
     core time and HBM time that fill, drain and core start spread leave uncovered. cube_start, mixed_start, vector_start:
-    launch and core start spread of cube-only, cube+vector and vector-only kernels. row_misaligned, burst_misaligned:
-    slow-down of panel reads whose rows are no multiple of 512 B, of 32 B. eight_bit_stream: share of the HBM rate for
-    row-major 8-bit weights (layout conversion on the fly). attention_start: start of an attention kernel (tiling,
+    launch and core start spread of cube-only, cube+vector and vector-only kernels. misaligned: slow-down of panel reads
+    per halving of the row alignment below 512 B. eight_bit_stream: share of the HBM rate for row-major 8-bit weights
+    (layout conversion on the fly). attention_start: start of an attention kernel (tiling,
     metadata, both core kinds). task_start: hand-over between cube and vector cores per attention task. score_ops,
     rescale_ops: vector instructions per score, per output element and key block. workspace: share of the cube-vector
     workspace trip that is visible. serial_stages: share of the shorter stages left uncovered inside a task.
@@ -97,8 +97,7 @@ class AscendEfficiencies:
     cube_start: Seconds
     mixed_start: Seconds
     vector_start: Seconds
-    row_misaligned: Ratio
-    burst_misaligned: Ratio
+    misaligned: Ratio
     eight_bit_stream: Ratio
     attention_start: Seconds
     task_start: Seconds

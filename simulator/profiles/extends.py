@@ -1,4 +1,4 @@
-"""``extends:`` one profile inherits another: maps merge deeply, everything else is replaced, each value keeps its place."""
+"""``extends:`` a profile inherits another: maps merge deeply, all else is replaced, every value keeps its place."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from simulator.profiles import search
 from simulator.profiles.errors import fail, nearest
+from simulator.profiles.figures import is_figure
 from simulator.profiles.yaml_source import Located, display, read
 
 _Stamp = tuple[int, int]
@@ -38,8 +39,8 @@ def resolve(path: Path, kind: str | None = None) -> tuple[Located, tuple[Path, .
 
 
 def merge(base: Located, over: Located) -> Located:
-    """``over`` on top of ``base``. A figure (a map with a ``value``) is replaced whole, so that no source outlives its value."""
-    if not isinstance(base.value, dict) or not isinstance(over.value, dict) or "value" in base.value or "value" in over.value:
+    """``over`` on top of ``base``. A figure is replaced whole, so that no source outlives its value."""
+    if not isinstance(base.value, dict) or not isinstance(over.value, dict) or is_figure(base) or is_figure(over):
         return over
     entries = dict(base.value)
     for key, node in over.value.items():

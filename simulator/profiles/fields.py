@@ -1,7 +1,7 @@
 """Dimensioned field types for profile dataclasses: floats in SI inside, unit-carrying strings in YAML.
 
-A field annotated ``BytesPerSecond`` accepts only a string with a unit of that dimension ("3.35 TB/s"); the loader refuses
-bare numbers and units of another dimension. Type checkers see plain floats.
+A field annotated ``BytesPerSecond`` accepts only a string with a unit of that dimension ("3.35 TB/s"); the loader
+refuses bare numbers and units of another dimension. Type checkers see plain floats.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Figures: a value with its unit, kind and source, and the place in the YAML it came from.
 
-A figure is written ``{value: 3.35 TB/s, kind: vendor, source: h100_datasheet}``; ``note`` and ``rows`` (measurements behind a
-calibrated value) may follow. ``source`` is a key of the file's ``sources:`` map, its own or an inherited one.
+A figure is written ``{value: 3.35 TB/s, kind: vendor, source: h100_datasheet}``; ``note`` and ``rows`` (measurements
+behind a calibrated value) may follow. ``source`` is a key of the file's ``sources:`` map, its own or an inherited one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ FORM = "{value: <number unit>, kind: <kind>, source: <key>}"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One sourced value. value: in the SI base unit ``unit``; text: as written; source: key; citation: what it stands for."""
+    """One sourced value.
+
+    value: in the SI base unit ``unit``. text: as written. source: key of ``sources``. citation: what it stands for.
+    rows: measurements behind a calibrated value. line 0: set on the command line.
+    """
 
     value: float
     text: str
@@ -59,7 +63,7 @@ def lift(root: Located) -> tuple[Any, dict[tuple[str, ...], Figure], list[Fault]
             faults.extend(found)
             if figure is not None:
                 figures[path] = figure
-            return Quantity(_text(node.mapping["value"]), True)
+            return Quantity(text_of(node.mapping["value"]), True)
         if isinstance(node.value, dict):
             return {k: walk(v, (*path, k)) for k, v in node.value.items()}
         if isinstance(node.value, list):
@@ -70,7 +74,8 @@ def lift(root: Located) -> tuple[Any, dict[tuple[str, ...], Figure], list[Fault]
     return body, figures, faults
 
 
-def _text(node: Located) -> str:
+def text_of(node: Located) -> str:
+    """The ``value`` of a figure as written."""
     return node.value if isinstance(node.value, str) else node.given()
 
 
@@ -79,7 +84,8 @@ def _sources(root: Located) -> tuple[Mapping[str, str], list[Fault]]:
     if node is None:
         return {}, []
     if not isinstance(node.value, dict):
-        return {}, [Fault(node.file, node.line, "sources", "a mapping is expected", node.given(), "key: one-line citation")]
+        allowed = "key: one-line citation"
+        return {}, [Fault(node.file, node.line, "sources", "a mapping is expected", node.given(), allowed)]
     faults = [
         Fault(v.file, v.line, f"sources.{k}", "a citation is expected", v.given(), "one line of text")
         for k, v in node.value.items()
@@ -90,18 +96,13 @@ def _sources(root: Located) -> tuple[Mapping[str, str], list[Fault]]:
 
 def _figure(node: Located, field: str, sources: Mapping[str, str]) -> tuple[Figure | None, list[Fault]]:
     entries = node.mapping
-    faults = [
-        Fault(entries[k].file, entries[k].line, f"{field}.{k}", f"unknown key of a figure. {nearest(k, _KEYS)}".rstrip(". "),
-              repr(k), ", ".join(_KEYS))
-        for k in entries
-        if k not in _KEYS
-    ]  # fmt: skip
+    faults = [_unknown_key(child, f"{field}.{key}", key) for key, child in entries.items() if key not in _KEYS]
     for key, among in (("kind", FIGURE_KINDS), ("source", tuple(sources))):
         faults += _word_fault(node, field, key, among)
     rows = entries.get("rows")
     if rows is not None and (not isinstance(rows.value, int) or isinstance(rows.value, bool) or rows.value < 0):
         faults.append(Fault(rows.file, rows.line, f"{field}.rows", "not a count", rows.given(), "a whole number >= 0"))
-    text = _text(entries["value"])
+    text = text_of(entries["value"])
     try:
         value, unit = units.parse_any(text)
     except units.UnitError as error:
@@ -113,6 +114,12 @@ def _figure(node: Located, field: str, sources: Mapping[str, str]) -> tuple[Figu
     count = rows.value if rows is not None and isinstance(rows.value, int) else 0
     kind = str(entries["kind"].value)
     return Figure(value, text, unit, kind, source, sources[source], note, count, node.file, node.line), []
+
+
+def _unknown_key(node: Located, field: str, key: str) -> Fault:
+    close = nearest(key, _KEYS)
+    message = "unknown key of a figure" + (f", {close}" if close else "")
+    return Fault(node.file, node.line, field, message, repr(key), ", ".join(_KEYS))
 
 
 def _word_fault(node: Located, field: str, key: str, among: tuple[str, ...]) -> list[Fault]:

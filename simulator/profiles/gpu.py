@@ -64,8 +64,8 @@ class GpuEfficiencies:
 
     Attention kernels use: attention_tensor, tensor rate realised inside a fused attention pipeline; exposed_exponential,
     share of the exponentials it cannot hide; kv_stream, share of memory bandwidth long cache reads realise; l2_to_hbm_rate,
-    L2 over memory bandwidth; l2_resident, share of L2 that keeps its content between replays; block_stream, bytes per clock
-    one thread block can stream; split_combine, fixed time of merging split-KV partial results.
+    L2 over memory bandwidth; attention_overlap, exponent p of (blocks^p + memory^p)^(1/p); block_stream, bytes per clock one
+    thread block can stream; split_combine, fixed time of merging split-KV partial results.
     """
 
     hbm_stream: Ratio
@@ -82,7 +82,7 @@ class GpuEfficiencies:
     exposed_exponential: Ratio
     kv_stream: Ratio
     l2_to_hbm_rate: Ratio
-    l2_resident: Ratio
+    attention_overlap: Ratio
     block_stream: BytesPerClock
     split_combine: Seconds
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from simulator.profiles import extends, figures
+from simulator.profiles import extends, figures, units
 from simulator.profiles.errors import Fault, ProfileError, nearest
 from simulator.profiles.figures import Figure
 from simulator.profiles.kernels import MAX_VALUES, Entry, Override
@@ -15,6 +15,7 @@ from simulator.profiles.yaml_source import Located
 _TOP = ("name", "extends", "sources", "kernels", "notes")
 _ENTRY = ("match", "traits", "values", "architectures")
 _OVERRIDE = ("traits", "values")
+_SIGNED = "_offset"
 
 _cache: dict[Path, tuple[Any, tuple[Entry, ...], dict[str, Figure]]] = {}
 
@@ -87,7 +88,7 @@ def _shape_faults(root: Located) -> Iterator[Fault]:
     kernels = root.mapping.get("kernels")
     if kernels is None or not isinstance(kernels.value, list) or not kernels.value:
         at = kernels or root
-        yield Fault(at.file, at.line, "kernels", "a list of kernels is expected", at.given(), "- match: ... values: ...")
+        yield Fault(at.file, at.line, "kernels", "a list is expected", at.given(), "- match: ... values: ...")
         return
     for index, node in enumerate(kernels.value):
         at_field = f"kernels.{index}"
@@ -101,6 +102,13 @@ def _shape_faults(root: Located) -> Iterator[Fault]:
             yield from _unknown(sub, f"{at_field}.architectures.{name}", _OVERRIDE)
             yield from _map_faults(sub, f"{at_field}.architectures.{name}", _OVERRIDE)
             yield from _value_faults(sub, f"{at_field}.architectures.{name}")
+
+
+def _number(figure: Located) -> float:
+    try:
+        return units.parse_any(figures.text_of(figure.mapping["value"]))[0]
+    except units.UnitError:
+        return 0.0  # said when the figure itself was read
 
 
 def _unknown(node: Located, field: str, allowed: tuple[str, ...]) -> Iterator[Fault]:
@@ -124,5 +132,10 @@ def _value_faults(node: Located, field: str) -> Iterator[Fault]:
         if not figures.is_figure(child):
             message = "a figure with its source is expected"
             yield Fault(child.file, child.line, f"{field}.values.{name}", message, child.given(), figures.FORM)
+        elif _number(child) < 0 and not name.endswith(_SIGNED):
+            text = child.mapping["value"].given()
+            message = f"negative; only values called *{_SIGNED} may be"
+            yield Fault(child.file, child.line, f"{field}.values.{name}", message, text, ">= 0")
     if len(values) > MAX_VALUES:
-        yield Fault(node.file, node.line, f"{field}.values", "too many values", str(len(values)), f"at most {MAX_VALUES}")
+        most = f"at most {MAX_VALUES}"
+        yield Fault(node.file, node.line, f"{field}.values", "too many values", str(len(values)), most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -12,6 +13,7 @@ from typing import TypeAlias
 from simulator.profiles import load, search
 from simulator.profiles.errors import fail, nearest
 from simulator.profiles.runtime import Runtime
+from simulator.profiles.yaml_source import display
 
 Fact: TypeAlias = str | int | float | bool | None
 Trait: TypeAlias = str | int | float | bool
@@ -33,8 +35,8 @@ LINEAGE: Mapping[str, tuple[str, ...]] = {
 class Kernel:
     """The kernel chosen for some facts.
 
-    traits: what it does (split_k, tiles ...). values: stack values in SI by name. substituted_for: the stack that was asked
-    for when ``runtime`` only stands in for it, else "".
+    traits: what it does (split_k, tiles ...). values: stack values in SI by name. substituted_for: the stack that was
+    asked for when ``runtime`` only stands in for it, else "".
     """
 
     runtime: str
@@ -87,7 +89,7 @@ class KernelTable:
         return self._first(architecture, facts, partial=False)
 
     def prefer(self, architecture: str, **facts: Fact) -> Kernel:
-        """The first kernel that contradicts none of ``facts`` (a fact that is not given is open). ProfileError if none."""
+        """The first kernel that contradicts none of ``facts`` (facts not given are open). ProfileError if none."""
         return self._first(architecture, facts, partial=True)
 
     def _first(self, architecture: str, facts: Mapping[str, Fact], *, partial: bool) -> Kernel:
@@ -102,14 +104,16 @@ class KernelTable:
         raise fail(self.file, 0, "kernels", f"no {self.family} kernel serves these facts", given)
 
 
+_VERSION = re.compile(r"[-\s]+v?\d|\s*\(")
+
 _NO_OVERRIDE = Override({}, {})
 
 
 def load_kernels(runtime: str, family: str, vendor: str = "") -> KernelTable:
     """Kernels of ``family`` (gemm, attention, collectives ...) in the stack ``runtime``.
 
-    A stack that has no file of that family, or that nobody described, is replaced by the closest one that has; the table
-    and its kernels then carry ``substituted_for``. vendor: only stacks of that vendor may stand in.
+    A stack that has no file of that family, or that nobody described, is replaced by the closest one that has; the
+    table and its kernels then carry ``substituted_for``. vendor: only stacks of that vendor may stand in.
     ProfileError: bad file, or no stack has the family.
     """
     known = canonical_runtime(runtime)
@@ -118,8 +122,9 @@ def load_kernels(runtime: str, family: str, vendor: str = "") -> KernelTable:
         if path is not None:
             table = _table(path, candidate, family)
             return table if candidate == known else replace(table, substituted_for=runtime)
-    close = nearest(family, families())
-    message = f"no runtime has kernels of family {family!r}" + (f", {close}" if close else "")
+    close = nearest(family, families()) if family not in families() else ""
+    place = f" on {vendor} devices" if vendor else ""
+    message = f"no runtime like {runtime!r}{place} has kernels of family {family!r}" + (f", {close}" if close else "")
     raise fail("runtime", 0, "", message, allowed=", ".join(families()) or "nothing: none are installed")
 
 
@@ -131,25 +136,27 @@ def families(runtime: str | None = None) -> tuple[str, ...]:
 
 
 def canonical_runtime(name: str) -> str:
-    """Folder name of a stack from any of its spellings; an unknown name is returned in lower case."""
-    wanted = _fold(name)
-    for folder in _folder_names():
-        if wanted == _fold(folder):
-            return folder
-    for folder, runtime in _described().items():
-        if wanted in map(_fold, runtime.aliases):
-            return folder
-    return name.strip().lower()
+    """Folder name of a stack from any of its spellings, version and remarks left out; an unknown name in lower case.
+
+    "trtllm-1.3.0rc20" and "TensorRT-LLM" are trtllm, "vllm-ascend v0.18.0" is cann.
+    """
+    spellings = _spellings(search.folders("runtime"))
+    bare = _VERSION.split(name, maxsplit=1)[0]
+    found = spellings.get(_fold(name)) or spellings.get(_fold(bare))
+    return found or bare.strip().lower()
 
 
 def _candidates(known: str, family: str, vendor: str) -> list[str]:
-    """Stacks to try in order: itself, the ones it names as closest, the reference stacks, any that has the family."""
+    """Stacks to try in order: itself, the ones it names as closest, the reference stacks, any that has the family.
+
+    A stack of another vendor is no candidate; without a vendor the asked stack's own vendors count.
+    """
     described = _described()
     closest = described[known].closest if known in described else ()
-    vendors = (vendor,) if vendor else described[known].vendors if known in described else ()
-    rest = sorted(_folder_names(), key=lambda n: (not (n in described and described[n].reference), n))
-    fitting = [n for n in rest if not vendors or n not in described or set(vendors) & set(described[n].vendors)]
-    return list(dict.fromkeys((known, *closest, *fitting)))
+    vendors = {vendor} if vendor else set(described[known].vendors) if known in described else set()
+    rest = sorted(_folder_names(), key=lambda n: (n not in described or not described[n].reference, -len(families(n)), n))
+    tried = dict.fromkeys((known, *closest, *rest))
+    return [n for n in tried if not vendors or n not in described or vendors & set(described[n].vendors)]
 
 
 def _folder_names() -> tuple[str, ...]:
@@ -174,6 +181,14 @@ def _scan(folders: tuple[Path, ...]) -> tuple[tuple[str, ...], Mapping[str, Runt
     return tuple(sorted(names)), described
 
 
+@lru_cache(maxsize=8)
+def _spellings(folders: tuple[Path, ...]) -> Mapping[str, str]:
+    """Folded spelling -> folder name; a folder's own name wins over another stack's alias."""
+    names, described = _scan(folders)
+    table = {_fold(alias): folder for folder, runtime in described.items() for alias in runtime.aliases}
+    return table | {_fold(folder): folder for folder in names}
+
+
 def _family_file(runtime: str, family: str) -> Path | None:
     if not family.replace("_", "").isalnum():
         return None
@@ -183,7 +198,7 @@ def _family_file(runtime: str, family: str) -> Path | None:
 def _table(path: Path, runtime: str, family: str) -> KernelTable:
     from simulator.profiles import kernel_file
 
-    return KernelTable(runtime, family, kernel_file.entries(path), load.source_of(path))
+    return KernelTable(runtime, family, kernel_file.entries(path), display(path))
 
 
 def _written(value: Fact) -> str:

@@ -1,4 +1,4 @@
-"""Turns a YAML file into a frozen dataclass: units checked, sources present, unknown keys refused, all faults at once."""
+"""A YAML file -> a frozen dataclass: units checked, sources present, unknown keys refused, all faults at once."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from simulator.profiles import extends, figures, shape
 from simulator.profiles.errors import Fault, ProfileError, nearest
 from simulator.profiles.figures import Figure
 from simulator.profiles.overrides import apply_overrides
-from simulator.profiles.yaml_source import Located, display
+from simulator.profiles.yaml_source import Located
 
 T = TypeVar("T")
+
+SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _Stamps = tuple[tuple[Path, tuple[int, int]], ...]
 
@@ -44,9 +46,9 @@ def load_as(
 ) -> T:
     """The profile in the file ``path`` as an instance of ``cls``.
 
-    kind: where ``extends`` may look besides the file's own folder. sourced: dimensioned fields must be figures with kind and
-    source (hardware); else a text with a unit is enough (scenarios). overrides: dotted path -> value from the command line.
-    prepare: puts the overrides into the merged tree (scenarios also resolve aliases there).
+    kind: where ``extends`` may look besides the file's own folder. sourced: dimensioned fields must be figures with
+    kind and source (hardware); else a text with a unit is enough (scenarios). overrides: dotted path -> value from the
+    command line. prepare: puts the overrides into the merged tree (scenarios also resolve aliases there).
     ProfileError lists every fault, one line each. Loaded objects are cached until one of their files changes.
     """
     file = Path(path)
@@ -71,7 +73,7 @@ def build(cls: type[T], root: Located, *, sourced: bool = True) -> tuple[T, dict
 
 def faults_of(cls: type, root: Located, *, sourced: bool = True, partial: bool = False) -> list[Fault]:
     """Every fault of a merged tree. partial: missing fields are no fault (an architecture others extend)."""
-    _value, _found, faults = _examine(cls, root, sourced)
+    faults = _examine(cls, root, sourced)[2]
     return [f for f in faults if not (partial and f.message.startswith(_MISSING))]
 
 
@@ -87,11 +89,15 @@ def schema(cls: type) -> dict[str, Any]:
     _close(document)
     document["properties"] |= {
         "extends": {"type": "string", "description": "profile this one inherits from, a path without .yaml"},
-        "sources": {"type": "object", "additionalProperties": {"type": "string"}, "description": "key: one-line citation"},
+        "sources": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "description": "key: one-line citation",
+        },
         "notes": {"description": "free text"},
     }
     document["required"] = []  # any field may be inherited
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": cls.__name__, **document}
+    return {"$schema": SCHEMA_DIALECT, "title": cls.__name__, **document}
 
 
 _MISSING = "missing"
@@ -112,7 +118,7 @@ _ALLOWED = {
 
 
 @lru_cache(maxsize=64)
-def _adapter(cls: type) -> Any:
+def _adapter(cls: Any) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(cls)
@@ -141,8 +147,9 @@ def _validate(cls: type[T], data: Any, root: Located, sourced: bool) -> tuple[T,
     from pydantic import ValidationError
 
     none: Any = None
+    adapted: Any = cls
     try:
-        return _adapter(cls).validate_python(data, context={"sourced": sourced}), []
+        return _adapter(adapted).validate_python(data, context={"sourced": sourced}), []
     except ValidationError as error:
         dropped = shape.other_members(root, cls)
         details = error.errors(include_url=False)
@@ -166,6 +173,7 @@ def _fault(detail: Any, root: Located) -> Fault:
     child = node.child(culprit)
     if child is None:
         return Fault(node.file, node.line, field, message)
+    message = message.removeprefix(f"{culprit}: ")
     return Fault(child.file, child.line, ".".join(p for p in (*path, culprit) if p), message)
 
 
@@ -215,8 +223,3 @@ def _remember(built: tuple[Any, dict[tuple[str, ...], Figure]], files: tuple[Pat
     loaded = Loaded(value, {".".join(path): f for path, f in found.items()}, files, stamps)
     _by_identity[id(value)] = loaded
     return loaded
-
-
-def source_of(file: Path) -> str:
-    """The file as messages name it."""
-    return display(file)

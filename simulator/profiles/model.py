@@ -29,12 +29,18 @@ FEED_FORWARDS = ("dense", "moe", "none")
 
 @dataclass(frozen=True, slots=True)
 class Rope:
-    """Rotary embedding. kind: default, yarn, llama3 or none. share: rotated share of a GQA head."""
+    """Rotary embedding. kind: default, yarn, llama3 or none. share: rotated share of a GQA head.
+
+    beta_fast, beta_slow: YaRN ramp in rotations. softmax_scaling: YaRN also scales the attention logits (DeepSeek).
+    """
 
     theta: float = 10000.0
     kind: str = "default"
     factor: float = 1.0
     original_context: int = 0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    softmax_scaling: bool = False
     interleaved: bool = False
     share: float = 1.0
 

@@ -13,8 +13,9 @@ from simulator.profiles.fields import GramsPerKwh, Ratio, UsdPerHour, UsdPerKwh
 class Prices:
     """Rates of one basis (on demand, three-year rental, ownership ...).
 
-    basis: what the rates are, in words. date: of the newest source. includes_power: the rate already pays for electricity
-    and cooling. devices: canonical device name -> rate of one device. electricity, pue, carbon: of the site, where stated.
+    basis: what the rates are, in words. date: of the newest source. includes_power: the rate already pays for
+    electricity and cooling. devices: canonical device name -> rate of one device. electricity, pue, carbon: of the
+    site, where stated.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Software stack of a deployment: how it launches kernels, which fusions it has, what its host costs per step."""
+"""Software stack of a deployment: how it launches kernels, which fusions it has, what its host costs."""
 
 from __future__ import annotations
 
@@ -10,24 +10,36 @@ from simulator.profiles.fields import Seconds
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """CPU work that no kernel hides. step: per engine step (scheduling, sampling); sequence: more per running sequence."""
+    """CPU time that no kernel hides.
+
+    step, sequence: per engine step, and on top per running sequence (scheduling, sampling). first_token: once per request
+    between its last prompt chunk and the client. eager_layer: host dispatch of one layer of a prefill that is not replayed
+    from a graph. request, prompt_token: front end (HTTP, tokenizer), one server for all requests, per request and per token.
+    """
 
     step: Seconds
     sequence: Seconds
+    first_token: Seconds
+    eager_layer: Seconds
+    request: Seconds
+    prompt_token: Seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """A stack such as vllm, sglang, trtllm, jax, cann, or a kernel library such as deepgemm.
 
-    vendors: whose devices it runs on. launch: kernels replayed from a captured graph or launched one by one. fusions: names
-    of the fusion passes it applies, in order. aliases: other spellings of its name. closest: stacks whose kernels stand in,
-    best first, where it has none of a family. reference: it stands in for stacks of its vendors that nobody described.
+    vendors: whose devices it runs on. launch: kernels replayed from a captured graph or launched one by one. schedule:
+    prompts share steps with decodes (mixed) or get steps of their own (prefill_first). fusions: names of the fusion passes
+    it applies, in order. host: only of stacks that serve. aliases: other spellings of its name. closest: stacks whose
+    kernels stand in, best first, where it has none of a family. reference: it stands in for stacks of its vendors that
+    nobody described.
     """
 
     name: str
     vendors: tuple[Literal["nvidia", "google", "huawei"], ...]
     launch: Literal["graph", "eager"] = "graph"
+    schedule: Literal["mixed", "prefill_first"] = "mixed"
     fusions: tuple[str, ...] = ()
     host: Host | None = None
     aliases: tuple[str, ...] = ()

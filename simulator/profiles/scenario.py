@@ -16,9 +16,9 @@ NATIVE = "native"
 class Parallel:
     """Sizes of the parallel groups. vLLM's spellings (tensor_parallel_size ...) are read as these names.
 
-    tp, pp: tensor and pipeline parallel. dp: attention replicas. cp: prefill context parallel, multiplies the devices of
-    a replica. dcp: decode context parallel, splits the KV cache inside a tensor-parallel group. ep: ranks that share the
-    experts of a layer; the experts of one rank are split over the remaining ``moe_tp``.
+    tp, pp: tensor and pipeline parallel. dp: attention replicas. cp: prefill context parallel, multiplies the devices
+    of a replica. dcp: decode context parallel, splits the KV cache inside a tensor-parallel group. ep: ranks that share
+    the experts of a layer; the experts of one rank are split over the remaining ``moe_tp``.
     """
 
     tp: int = 1
@@ -27,6 +27,7 @@ class Parallel:
     ep: int = 1
     cp: int = 1
     dcp: int = 1
+    redundant_experts: int = 0
 
     def __post_init__(self) -> None:
         for name in ("tp", "pp", "dp", "ep", "cp", "dcp"):
@@ -76,8 +77,8 @@ class Prefill:
 class Decode:
     """One decode step.
 
-    batch: sequences per replica. context: mean tokens in the KV cache of each (the new one included). osl: output tokens
-    of a whole request. parallel: as in Prefill.
+    batch: sequences per replica. context: mean tokens in the KV cache of each (the new one included). osl: output
+    tokens of a whole request. parallel: as in Prefill.
     """
 
     batch: int
@@ -120,7 +121,10 @@ class Formats:
 
 @dataclass(frozen=True, slots=True)
 class Speculative:
-    """Speculative decoding. num_speculative_tokens: drafted per step. acceptance_length: mean tokens kept, the sure one included."""
+    """Speculative decoding.
+
+    num_speculative_tokens: drafted per step. acceptance_length: mean tokens kept per step, the sure one included.
+    """
 
     num_speculative_tokens: int
     acceptance_length: float
@@ -144,8 +148,8 @@ class Slo:
 class Serving:
     """A request-level run: engine limits and the load offered. Names as in ``vllm serve`` and ``vllm bench serve``.
 
-    traffic: name of a traffic profile. request_rate: Poisson arrivals; concurrency: closed loop of that many clients; one
-    of the two. mode: one pool, or separate prefill and decode pools (each with its phase's own layout).
+    traffic: name of a traffic profile. request_rate: Poisson arrivals; concurrency: closed loop of that many clients;
+    one of the two. mode: one pool, or separate prefill and decode pools (each with its phase's own layout).
     """
 
     traffic: str

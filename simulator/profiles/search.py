@@ -20,14 +20,14 @@ KINDS: dict[str, tuple[str, ...]] = {
     "runtime": ("workloads/runtimes",),
     "scenario": ("workloads/scenarios",),
 }
-"""Kind of profile -> its folders below a root. A runtime is a folder with a runtime.yaml, the others are single files."""
+"""Kind of profile -> its folders below a root. A runtime is a folder with a runtime.yaml, the rest single files."""
 
 _SUFFIXES = (".yaml", ".yml")
 _own: tuple[Path, ...] = ()
 
 
 def use_folders(folders: Iterable[str | Path]) -> None:
-    """Search ``folders`` before everything else (the command line's ``--profiles``). ProfileError if one is no folder."""
+    """Search ``folders`` before everything else (option ``--profiles``). ProfileError if one is no folder."""
     global _own
     found = tuple(Path(f) for f in folders)
     for folder in found:
@@ -67,7 +67,10 @@ def folders(kind: str) -> tuple[Path, ...]:
 
 
 def list_names(kind: str) -> tuple[str, ...]:
-    """Names of all profiles of ``kind``, sorted. Files lying loose in a user's folder count as devices if they name a vendor."""
+    """Names of all profiles of ``kind``, sorted.
+
+    Files lying loose in a user's folder count as devices if they name a vendor.
+    """
     loose = set(roots()) - {bundled()}
     names: set[str] = set()
     for folder in folders(kind):

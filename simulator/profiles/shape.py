@@ -102,7 +102,8 @@ def other_members(node: Located, hint: Any) -> set[str]:
         inner = _unwrap(hint, node)
         bare = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
         if typing.get_origin(bare) in (typing.Union, types.UnionType) and dataclasses.is_dataclass(inner):
-            dropped.update(m.__name__ for m in typing.get_args(bare) if dataclasses.is_dataclass(m) and m is not inner)
+            members = (m for m in typing.get_args(bare) if isinstance(m, type))
+            dropped.update(m.__name__ for m in members if dataclasses.is_dataclass(m) and m is not inner)
         if dataclasses.is_dataclass(inner) and isinstance(node.value, dict):
             for key, sub in field_types(inner).items():  # type: ignore[arg-type]
                 if key in node.value:

@@ -133,12 +133,15 @@ def parse(text: str, base: str) -> float:
 
 
 def parse_any(text: str) -> tuple[float, str]:
-    """(value in its base unit, dimension) of a text of any known dimension; a plain number is a ratio."""
+    """(value in its base unit, dimension) of a text of any known dimension; a plain number is a ratio.
+
+    Negative values pass: whether they make sense is for the field to say.
+    """
     number, unit = split(text)
     if unit not in UNITS:
         raise UnitError(f"unknown unit {unit!r}", _quoted(text), " ".join(u for u in UNITS if u.isascii() and u))
     base, factor = UNITS[unit]
-    return _checked(number * factor, text, base), base
+    return _finite(number * factor, text, base), base
 
 
 def format_quantity(value: float, base: str) -> str:
@@ -148,15 +151,19 @@ def format_quantity(value: float, base: str) -> str:
     exact = Decimal(repr(float(value)))
     if base in (RATIO, COUNT):
         return _plain(exact)
-    unit, factor = _best_unit(exact, base)
-    return f"{_plain(exact / factor)} {unit}"
+    texts = [
+        f"{_plain(exact / factor)} {unit}" for unit, factor in (_best_unit(exact, base), _binary_unit(exact, base))
+    ]
+    return min(texts, key=len)  # 50 MiB rather than 52.4288 MB, yet 80 GB
 
 
 @lru_cache(maxsize=64)
 def _ladder(base: str) -> tuple[tuple[str, Decimal], ...]:
-    """Units of a dimension whose factor is a power of ten, ascending, one spelling each."""
+    """Units of a dimension to choose from when writing: factors that are powers of a thousand, one spelling each."""
     steps: dict[Decimal, str] = {}
     for unit, (found, factor) in UNITS.items():
+        if base.endswith("/clk") and unit != base:
+            continue  # nobody writes kFLOP/clk
         if found == base and factor == Decimal(10) ** factor.adjusted() and factor.adjusted() % 3 == 0:
             steps.setdefault(factor, unit)
     return tuple((unit, factor) for factor, unit in sorted(steps.items()))
@@ -171,6 +178,15 @@ def _best_unit(exact: Decimal, base: str) -> tuple[str, Decimal]:
         if abs(exact) >= factor:
             best = (unit, factor)
     return best
+
+
+def _binary_unit(exact: Decimal, base: str) -> tuple[str, Decimal]:
+    """Largest binary unit that divides a number of bytes, else the decimal choice."""
+    if base == "B" and exact > 0:
+        for prefix, power in reversed(_BINARY.items()):
+            if exact % Decimal(2) ** power == 0:
+                return prefix + "B", Decimal(2) ** power
+    return _best_unit(exact, base)
 
 
 def _plain(number: Decimal) -> str:
@@ -189,6 +205,10 @@ def _count(number: Decimal, unit: str, text: str) -> float:
 def _checked(value: Decimal, text: str, base: str) -> float:
     if value < 0:
         raise UnitError("negative", _quoted(text), f"{allowed(base)}, not below 0")
+    return _finite(value, text, base)
+
+
+def _finite(value: Decimal, text: str, base: str) -> float:
     result = float(value)
     if not math.isfinite(result):
         raise UnitError("not finite", _quoted(text), allowed(base))

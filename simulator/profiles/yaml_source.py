@@ -1,7 +1,7 @@
 """YAML text -> a tree in which every value knows its file and line.
 
-Built from parser events rather than from PyYAML's constructors, so that duplicate keys, tags, aliases, depth and size are
-under our control and plain scalars follow YAML 1.2 (no sexagesimals, "no" stays a word, 1e-3 is a number).
+Built from parser events rather than from PyYAML's constructors, so that duplicate keys, tags, aliases, depth and size
+are under our control and plain scalars follow YAML 1.2 (no sexagesimals, "no" stays a word, 1e-3 is a number).
 """
 
 from __future__ import annotations
@@ -130,12 +130,15 @@ def parse(text: str, file: str) -> Located:
     except ProfileError:
         raise
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark is not None else 0
+        line = _line_of(error.problem_mark or error.context_mark)
         raise fail(file, line, "", f"not valid YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise fail(file, 0, "", f"not valid YAML: {str(error).splitlines()[0]}") from None
     return root
+
+
+def _line_of(mark: Any) -> int:
+    return mark.line + 1 if mark is not None else 0
 
 
 def scalar(text: str) -> Scalar:

@@ -38,7 +38,8 @@ def program_of(
 
     seconds_by_template: a scalar or [scenarios] for all ranks, or [rank classes, scenarios] where ranks differ.
     links_by_template: names of the links on the route of a template's transfer. multiplicity: ranks in each class.
-    The program is cached per graph, so a sweep builds it once. ValueError if a template has no time or shapes disagree.
+    Nodes that never take time (views) are left out. The program is cached per graph, so a sweep builds it once.
+    ValueError if a template has no time or shapes disagree.
     """
     links = links_by_template or {}
     times = {t: picoseconds(seconds) for t, seconds in seconds_by_template.items()}
@@ -52,7 +53,8 @@ def program_of(
                 f"template {t}: times have shape {times[t].shape}, not [{len(multiplicity)} rank classes, ...]"
             )
     routes: Routes = tuple(sorted((t, tuple(route)) for t, route in links.items() if route))
-    layout = _layout(graph, routes, multiplicity, split)
+    free = frozenset(t for t, array in times.items() if not array.any())
+    layout = _layout(graph, routes, multiplicity, split, free)
     return layout.program, _durations(layout.sources, times)
 
 
@@ -83,8 +85,10 @@ def _durations(sources: tuple[tuple[int, int], ...], times: Mapping[int, Times])
 
 
 @lru_cache(maxsize=32)
-def _layout(graph: Graph, routes: Routes, multiplicity: tuple[int, ...], split: frozenset[int]) -> _Layout:
-    builder = _Builder(dict(routes), len(multiplicity), split)
+def _layout(
+    graph: Graph, routes: Routes, multiplicity: tuple[int, ...], split: frozenset[int], free: frozenset[int]
+) -> _Layout:
+    builder = _Builder(dict(routes), len(multiplicity), split, free)
     for node in graph.nodes:
         builder.add(node)
     return _Layout(builder.program(multiplicity), tuple(builder.sources))
@@ -93,42 +97,74 @@ def _layout(graph: Graph, routes: Routes, multiplicity: tuple[int, ...], split: 
 class _Builder:
     """Collects the columns of a program while walking the graph once."""
 
-    def __init__(self, routes: dict[int, tuple[str, ...]], ranks: int, split: frozenset[int]) -> None:
-        self.routes, self.ranks, self.split = routes, ranks, split
-        self.producer: dict[tuple[int, int], int] = {}  # (value, rank class) -> program node
-        self.streams: dict[Stream, int] = {}
+    def __init__(
+        self, routes: dict[int, tuple[str, ...]], ranks: int, split: frozenset[int], free: frozenset[int]
+    ) -> None:
+        self.routes, self.split, self.free = routes, split, free
+        self.everyone = tuple(range(ranks))
+        # by rank class: value -> program nodes that must be done before it can be used
+        self.producer: list[dict[int, tuple[int, ...]]] = [{} for _ in self.everyone]
+        self.streams: dict[tuple[tuple[int, ...], str], tuple[int, ...]] = {}
+        self.table: dict[Stream, int] = {}
         self.links: dict[str, int] = {}
         self.sources: dict[tuple[int, int], int] = {}
-        self.nodes: list[tuple[Node, tuple[int, ...], tuple[int, ...], tuple[int, ...], int]] = []
+        self.nodes: list[Node] = []
+        self.deps: list[tuple[int, ...]] = []
+        self.occupies: list[tuple[int, ...]] = []
+        self.routed: list[tuple[int, ...]] = []
+        self.rows: list[int] = []
 
     def add(self, node: Node) -> None:
-        """One program node per rank class, or one over all classes for a collective."""
-        everyone = tuple(range(self.ranks))
-        if isinstance(node.op, CollectiveOp):
-            self._add(node, everyone, -1)
+        """One program node per rank class, one over all classes for a collective, none for what takes no time."""
+        meets = len(self.everyone) > 1 and isinstance(node.op, CollectiveOp)
+        if node.template in self.free and not meets:
+            for made in self.producer:
+                before = self._waits(node, made)
+                made.update((v, before) for v in node.outputs)
             return
-        for rank in everyone:
+        if len(self.everyone) == 1 or isinstance(node.op, CollectiveOp):
+            self._add(node, self.everyone, -1)
+            return
+        for rank in self.everyone:
             self._add(node, (rank,), rank if node.template in self.split else -1)
 
     def _add(self, node: Node, ranks: tuple[int, ...], source: int) -> None:
-        waits = {self.producer[v, r] for v in node.inputs for r in ranks if (v, r) in self.producer}
-        streams = tuple(self.streams.setdefault(Stream(r, node.stream), len(self.streams)) for r in ranks)
-        links = tuple(self.links.setdefault(name, len(self.links)) for name in self.routes.get(node.template, ()))
-        row = self.sources.setdefault((node.template, source), len(self.sources))
-        self.producer.update(((v, r), len(self.nodes)) for v in node.outputs for r in ranks)
-        self.nodes.append((node, tuple(sorted(waits)), streams, links, row))
+        index = len(self.nodes)
+        waits: tuple[int, ...] = ()
+        for rank in ranks:
+            made = self.producer[rank]
+            waits += self._waits(node, made)
+            for v in node.outputs:
+                made[v] = (index,)
+        self.nodes.append(node)
+        self.deps.append(waits if len(ranks) == 1 else tuple(sorted(set(waits))))
+        self.occupies.append(self.streams.get((ranks, node.stream)) or self._queues(ranks, node.stream))
+        self.routed.append(self._route(node.template) if node.template in self.routes else ())
+        self.rows.append(self.sources.setdefault((node.template, source), len(self.sources)))
+
+    def _waits(self, node: Node, made: dict[int, tuple[int, ...]]) -> tuple[int, ...]:
+        before = {i for v in node.inputs if v in made for i in made[v]}
+        return tuple(sorted(before))
+
+    def _queues(self, ranks: tuple[int, ...], name: str) -> tuple[int, ...]:
+        ids = tuple(self.table.setdefault(Stream(r, name), len(self.table)) for r in ranks)
+        self.streams[ranks, name] = ids
+        return ids
+
+    def _route(self, template: int) -> tuple[int, ...]:
+        return tuple(self.links.setdefault(name, len(self.links)) for name in self.routes[template])
 
     def program(self, multiplicity: tuple[int, ...]) -> Program:
         """The frozen program."""
         return Program(
-            names=tuple(node.name for node, *_ in self.nodes),
-            categories=tuple(node.stage or node.op.family for node, *_ in self.nodes),
-            deps=tuple(waits for _, waits, *_ in self.nodes),
-            streams=tuple(streams for *_, streams, _, _ in self.nodes),
-            links=tuple(links for *_, links, _ in self.nodes),
-            rows=tuple(row for *_, row in self.nodes),
-            stream_table=tuple(self.streams),
+            names=tuple([node.name for node in self.nodes]),
+            categories=tuple([node.stage or node.op.family for node in self.nodes]),
+            deps=tuple(self.deps),
+            streams=tuple(self.occupies),
+            links=tuple(self.routed),
+            rows=tuple(self.rows),
+            stream_table=tuple(self.table),
             link_names=tuple(self.links),
             multiplicity=multiplicity,
-            origin=tuple(node.id for node, *_ in self.nodes),
+            origin=tuple([node.id for node in self.nodes]),
         )

@@ -52,7 +52,7 @@ class Program:
         if {len(self.names), len(self.categories), len(self.streams), len(self.links), len(self.rows)} != {n}:
             raise ValueError("every node needs one entry in names, categories, deps, streams, links and rows")
         for i, inputs in enumerate(self.deps):
-            if any(not 0 <= d < i for d in inputs):
+            if inputs and (min(inputs) < 0 or max(inputs) >= i):
                 raise ValueError(f"node {i} ({self.names[i]}) has inputs {inputs}: nodes must be in topological order")
         _check_range("stream", self.streams, len(self.stream_table))
         _check_range("link", self.links, len(self.link_names))
@@ -92,9 +92,9 @@ class Program:
 
 
 def _check_range(what: str, ids: tuple[tuple[int, ...], ...], count: int) -> None:
-    for i, used in enumerate(ids):
+    for used in set(ids):
         if any(not 0 <= x < count for x in used) or len(set(used)) != len(used):
-            raise ValueError(f"node {i}: {what} ids {used} must be distinct and below {count}")
+            raise ValueError(f"node {ids.index(used)}: {what} ids {used} must be distinct and below {count}")
 
 
 def picoseconds(seconds: npt.ArrayLike) -> Times:

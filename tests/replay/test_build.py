@@ -79,13 +79,15 @@ def test_streams_dependencies_and_categories_follow_the_graph() -> None:
 
 
 def test_scenarios_broadcast_against_common_times() -> None:
-    program, durations = program_of(layered(1), {0: np.array([1e-12, 2e-12]), 1: 5e-12, 2: 0.0, 3: 0.0})
-    assert durations.shape == (4, 2)
-    assert replay(program, durations).makespan_ps().tolist() == [6, 7]
+    program, durations = program_of(
+        layered(1), {0: np.array([1e-12, 2e-12]), 1: 5e-12, 2: 0.0, 3: np.array([0, 1e-12])}
+    )
+    assert durations.shape == (3, 2)
+    assert replay(program, durations).makespan_ps().tolist() == [6, 8]
 
 
 def test_unequal_ranks_unfold_and_meet_in_collectives() -> None:
-    times = {0: 3e-12, 1: 5e-12, 2: 0.0, 3: np.array([[4e-12], [9e-12]])}
+    times = {0: 3e-12, 1: 5e-12, 2: 1e-12, 3: np.array([[4e-12], [9e-12]])}
     program, durations = program_of(layered(2), times, multiplicity=(31, 1))
     timeline = replay(program, durations).scenario(0)
     assert len(program) == 2 * 7
@@ -93,6 +95,13 @@ def test_unequal_ranks_unfold_and_meet_in_collectives() -> None:
     second_exchange = [i for i, c in enumerate(program.categories) if c == "dispatch"][1]
     assert timeline.start_ps[second_exchange] == 3 + 5 + 9 + 3
     assert timeline.makespan_ps() == 2 * (3 + 5 + 9)
+
+
+def test_what_takes_no_time_is_left_out_but_passes_dependencies_on() -> None:
+    program, durations = program_of(layered(1), {0: 3e-12, 1: 5e-12, 2: 0.0, 3: 4e-12})
+    assert program.categories == ("attention", "dispatch", "experts")
+    assert program.deps == ((), (0,), (0, 1))
+    assert replay(program, durations).makespan_ps() == 12
 
 
 def test_routes_of_transfers_become_links() -> None:

@@ -8,8 +8,7 @@ from simulator.ops.tensor import Dim, Number
 from simulator.profiles.ascend import Ascend
 
 CUBE_SIDE = 16  # the cube multiplies 16 x k0 by k0 x 16 blocks each clock
-BURST = 32  # bytes of the smallest DMA burst
-ROW_ALIGNMENT = 512  # bytes a panel row must be a multiple of for full L2 rate
+ROW_ALIGNMENT = 512  # bytes; panel rows that are a multiple of it are read at full rate
 
 # A rate class the cube lacks runs at the next wider one.
 _WIDER = {"fp4": ("fp8", "int8", "bf16"), "fp8": ("int8", "bf16"), "int4": ("int8", "bf16"), "int8": ("fp8", "bf16")}
@@ -60,8 +59,7 @@ def vector_rate(device: Ascend) -> float:
 
 
 def misalignment(device: Ascend, row_bytes: Number) -> np.ndarray:
-    """Slow-down of panel reads whose rows are ``row_bytes`` long: whole 512 B rows read at full rate."""
-    e = device.efficiencies
-    row = array(row_bytes)
-    whole_bursts = np.mod(row, BURST) == 0
-    return np.where(np.mod(row, ROW_ALIGNMENT) == 0, 1.0, np.where(whole_bursts, e.row_misaligned, e.burst_misaligned))
+    """Slow-down of panel reads whose rows are ``row_bytes`` long: grows with each halving of the alignment below 512 B."""
+    whole = np.round(array(row_bytes)).astype(np.int64)
+    aligned = np.gcd(whole, ROW_ALIGNMENT)
+    return np.asarray(1.0 + device.efficiencies.misaligned * np.log2(ROW_ALIGNMENT / np.maximum(aligned, 1)))

@@ -94,9 +94,7 @@ def body(p: Product, device: Ascend, kernel: Kernel, from_hbm: np.ndarray | floa
     core, parts = _core_time(p, device, kernel, tiles)
     moved = _hbm_bytes(p, device, kernel, tiles) * from_hbm
     reduction = np.where(tiles.split[..., 0] > 1, p.out_elements() * 4.0 * tiles.split[..., 0], 0.0)
-    active = np.clip(parts[0], 1.0, device.core.aic)
-    feed = active * hw.panel_rate(device)
-    hbm = moved / np.minimum(hw.hbm_rate(device) * _stream_share(p, device, kernel), feed)
+    hbm = moved / (hw.hbm_rate(device) * _stream_share(p, device, kernel))
     phi = device.efficiencies.unhidden
     total = np.maximum(core, hbm) + phi * np.minimum(core, hbm) + reduction / (2.0 * hw.hbm_rate(device))
     best = np.argmin(total, axis=0)[None]
@@ -104,13 +102,13 @@ def body(p: Product, device: Ascend, kernel: Kernel, from_hbm: np.ndarray | floa
     def pick(x: np.ndarray) -> np.ndarray:
         return np.asarray(np.take_along_axis(np.broadcast_to(x, total.shape), best, axis=0)[0])
 
-    return Body(pick(total), pick(core), *(pick(x) for x in parts[1:]), pick(hbm), pick(moved))
+    return Body(pick(total), pick(core), *(pick(x) for x in parts), pick(hbm), pick(moved))
 
 
 def _core_time(
     p: Product, device: Ascend, kernel: Kernel, t: Tiles
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Seconds of the busiest core, and (tiles, cube, panel, store seconds), shape (candidates, ...)."""
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Seconds of the busiest core, and its (cube, panel, store) seconds, shape (candidates, ...)."""
     n, k, rows = p.n[..., None], p.k[..., None], p.rows
     per_product = np.ceil(rows / t.rows) * np.ceil(n / t.columns)
     tiles = (per_product * p.count).sum(-1) * t.split[..., 0]
@@ -125,7 +123,7 @@ def _core_time(
     panels = p.k / s * (tall * p.a * slow_a + tn * p.b * slow_b) / hw.panel_rate(device)
     store = tm * tn * p.out / hw.write_rate(device)
     core = rounds * np.maximum(np.maximum(cube, panels), store) + store
-    return core, (tiles, rounds * cube, rounds * panels, rounds * store)
+    return core, (rounds * cube, rounds * panels, rounds * store)
 
 
 def _misalignment(p: Product, device: Ascend, kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:

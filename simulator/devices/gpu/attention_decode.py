@@ -40,7 +40,7 @@ def decode_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -
     chain = waves(units * s, sms) * (fixed + np.ceil(key_tiles / s) * step)
     output = floats(term.batch) * floats(term.q_len) * floats(term.heads) * floats(term.v_dim)
     combine = np.where(s > 1, eff.split_combine + stream_seconds(PARTIAL_BYTES * s * output, gpu, 1.0), 0.0)
-    total = smooth_max(chain, memory, eff.overlap_exponent) + combine
+    total = smooth_max(chain, memory, eff.attention_overlap) + combine
     core = np.min(np.where((s > 1) & (s > key_tiles), np.inf, total), axis=0)
     side = side_seconds(term, gpu, kernel)
     busy = {

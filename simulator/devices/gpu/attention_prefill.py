@@ -35,7 +35,7 @@ def prefill_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) 
     hit = resident_share(moved, gpu) if warm else floats(0.0)
     memory = stream_seconds(moved, gpu, hit)
     side = side_seconds(term, gpu, kernel)
-    seconds = launch + smooth_max(compute, memory, eff.overlap_exponent) + side
+    seconds = launch + smooth_max(compute, memory, eff.attention_overlap) + side
     busy = {
         "tensor": floats(term.flops()) / (sms * clock * eff.attention_tensor),
         "hbm": memory + side,

@@ -26,7 +26,7 @@ Array = npt.NDArray[np.float64]
 
 SPLITS = np.array([1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0, 128.0])
 PARTIAL_BYTES = 8.0  # a split writes an fp32 partial sum and reads it back
-SOURCE_BYTES = 2.0  # activations arrive in 16 bit before a kernel quantises them
+QUANTIZE_BYTES = 3.0  # one pass: a 16-bit element read, an 8-bit one written
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +59,7 @@ def matmul_cost(term: Matmul, gpu: Gpu, kernel: Kernel, weight_copies: float = n
         s.batch * s.m * s.n * format_of(term.out_dtype).bytes,
     )
     best = _search(s, operands, gpu, kernel, rates, weight_copies)
-    quantize = _quantize_seconds(s, gpu, kernel) if term.quantizes_a else np.zeros_like(s.m)
+    quantize = quantize_seconds(s.batch * s.m * s.k, gpu, kernel) if term.quantizes_a else np.zeros_like(s.m)
     launch = np.full_like(s.m, kernel.values.get("launch_floor", 0.0))
     busy = {"tensor": best.tensor, "operand_feed": best.feed, "hbm": best.hbm, "launch": launch, "quantize": quantize}
     traffic = {"hbm": best.hbm_bytes, "l2": best.l2_bytes}
@@ -71,11 +71,12 @@ def _like(values: dict[str, Array], shape: tuple[int, ...]) -> dict[str, float |
     return {name: value.reshape(shape) for name, value in values.items()}
 
 
-def _quantize_seconds(s: Shape, gpu: Gpu, kernel: Kernel) -> Array:
-    """Streaming pass(es) that turn 16-bit activations into the kernel's format."""
-    moved = float(kernel.traits.get("quantize_bytes", 3.0))
+def quantize_seconds(elements: Array, gpu: Gpu, kernel: Kernel) -> Array:
+    """Pass(es) that turn 16-bit activations into the kernel's format: their start plus the bytes they stream."""
+    moved = float(kernel.traits.get("quantize_bytes", QUANTIZE_BYTES))
     share = kernel.values.get("quantize_share", gpu.efficiencies.hbm_stream)
-    return s.batch * s.m * s.k * moved / (gpu.memory.bandwidth * share)
+    start = kernel.values.get("quantize_start", 0.0)
+    return start + elements * moved / (gpu.memory.bandwidth * share)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +97,7 @@ def _search(
     e = gpu.efficiencies
     tiles: TileSet = kernel_tiles(kernel)
     splits = SPLITS if kernel.traits.get("split_k", False) else SPLITS[:1]
-    step, math, feed = step_seconds(tiles, rates, s.m, s.n)
+    step, math, feed = step_seconds(tiles, rates, s.m[:, None], s.n[:, None])
     finish = epilogue_seconds(tiles, rates)[None, :, None] + e.wave_start + kernel.values.get("tile_start", 0.0)
 
     m, n, k, batch = (d[:, None, None] for d in (s.m, s.n, s.k, s.batch))

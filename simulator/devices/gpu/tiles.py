@@ -7,9 +7,10 @@ L2 through shared memory, and the kernel's own pipeline latency.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -32,32 +33,41 @@ class TileSet:
     cols: Array
 
 
-@lru_cache(maxsize=64)
-def tile_set(shapes: tuple[str, ...], swap: bool) -> TileSet:
-    """Candidates named like "128x256" (rows x cols); ``swap`` adds the transposed shapes.
+_SIDE = re.compile(r"(\d+)(?:\.\.(\d+)/(\d+))?")
 
-    Raises ValueError on a name that is not two positive integers.
+
+def _side(text: str) -> list[int]:
+    """Lengths named by one side of a tile: "128", or "64..256/64" for every 64th from 64 to 256."""
+    found = _SIDE.fullmatch(text)
+    if not found or int(found[1]) < 1 or (found[3] and int(found[3]) < 1):
+        raise ValueError(f"tile side {text!r}: expected a length such as 128 or a range such as 64..256/64")
+    return [int(found[1])] if not found[2] else list(range(int(found[1]), int(found[2]) + 1, int(found[3])))
+
+
+@lru_cache(maxsize=64)
+def tile_set(shapes: str, swap: bool) -> TileSet:
+    """Candidates from names like "64x64 128x64..256/32" (rows x cols); ``swap`` adds the transposed shapes.
+
+    ValueError names the part that is not a tile.
     """
     pairs: dict[tuple[int, int], None] = {}
-    for name in shapes:
-        try:
-            rows, cols = (int(part) for part in name.split("x"))
-        except ValueError:
-            raise ValueError(f"tile shape {name!r}: expected ROWSxCOLS such as 128x256") from None
-        if rows < 1 or cols < 1:
-            raise ValueError(f"tile shape {name!r}: both sides must be positive")
-        pairs[rows, cols] = None
-        if swap:
-            pairs[cols, rows] = None
+    for name in shapes.split():
+        sides = name.split("x")
+        if len(sides) != 2:
+            raise ValueError(f"tile shape {name!r}: expected ROWSxCOLS such as 128x256")
+        for rows, cols in product(_side(sides[0]), _side(sides[1])):
+            pairs[rows, cols] = None
+            if swap:
+                pairs[cols, rows] = None
+    if not pairs:
+        raise ValueError("no tile shapes: name at least one such as 128x128")
     table = np.array(list(pairs), dtype=np.float64)
     return TileSet(table[:, 0], table[:, 1])
 
 
 def kernel_tiles(kernel: Kernel) -> TileSet:
     """Tile candidates of a kernel from its traits ``tiles`` and ``swap_operands``."""
-    shapes = kernel.traits.get("tiles", ("128x128",))
-    names: Iterable[str] = shapes.split() if isinstance(shapes, str) else shapes
-    return tile_set(tuple(names), bool(kernel.traits.get("swap_operands", False)))
+    return tile_set(str(kernel.traits.get("tiles", "128x128")), bool(kernel.traits.get("swap_operands", False)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +124,13 @@ def tile_rates(gpu: Gpu, kernel: Kernel, rate: str, a_dtype: str, b_dtype: str) 
 
 
 def step_seconds(tiles: TileSet, r: TileRates, m: Array, n: Array) -> tuple[Array, Array, Array]:
-    """(time of one k-step, its tensor time, its feed time), s; shape (rows, candidates).
+    """(time of one k-step, its tensor time, its feed time), s; shape (products, candidates).
 
-    The tensor cores work on whole tiles; rows and columns outside the matrix are computed but not loaded.
+    m, n: rows and columns that exist, broadcast against the candidates. The tensor cores work on whole tiles; rows and columns outside the matrix are computed but not loaded.
     """
     math = 2.0 * tiles.rows * tiles.cols * r.step / r.flops
-    height = np.minimum(tiles.rows, m[:, None])
-    width = np.minimum(tiles.cols, n[:, None])
+    height = np.minimum(tiles.rows, m)
+    width = np.minimum(tiles.cols, n)
     feed = (height * r.a_bytes + width * r.b_bytes) * r.step / r.feed
     return np.maximum(np.maximum(math, feed), r.step_latency), math, feed
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from simulator.profiles import figures_of, load_device
 from simulator.profiles.errors import ProfileError
 from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernels import Fact, Kernel, load_kernels
-from simulator.validation.predict.prediction import FloatArray, Prediction, blank, supported, worst
+from simulator.validation.predict.prediction import FloatArray, Prediction, blank, supported
 
 Seconds = Callable[[Gpu, Kernel], FloatArray]
 VENDOR_MODULES = {"google": "tpu_ascend", "huawei": "tpu_ascend"}
@@ -28,7 +28,8 @@ VENDOR_MODULES = {"google": "tpu_ascend", "huawei": "tpu_ascend"}
 class Group:
     """Rows (positions ``index``) of one device and kernel; ``seconds`` costs them all in one call.
 
-    facts: what the stack's kernel table is asked with. parts: fidelity of other kernels the rows include.
+    facts: what the stack's kernel table is asked with. core_facts: of a whole layer, what its attention core is asked with; the
+    layer then runs with the values and traits of both entries.
     """
 
     index: npt.NDArray[np.intp]
@@ -37,7 +38,7 @@ class Group:
     family: str
     facts: Mapping[str, Fact]
     seconds: Seconds
-    parts: tuple[str, ...] = field(default=())
+    core_facts: Mapping[str, Fact] | None = None
 
 
 def runtime_of(fw: str) -> str:
@@ -85,7 +86,11 @@ def fidelity_of(gpu: Gpu, kernel: Kernel) -> str:
 def kernel_of(group: Group, gpu: Gpu) -> Kernel:
     """The kernel that serves a group on a GPU."""
     table = load_kernels(group.runtime, group.family, vendor="nvidia")
-    return table.select(gpu.architecture, generation=gpu.architecture, **group.facts)
+    kernel = table.select(gpu.architecture, generation=gpu.architecture, **group.facts)
+    if group.core_facts is None:
+        return kernel
+    core = table.select(gpu.architecture, generation=gpu.architecture, **group.core_facts)
+    return replace(kernel, values={**core.values, **kernel.values}, traits={**core.traits, **kernel.traits})
 
 
 def predict_groups(groups: Iterable[Group], count: int) -> Prediction:
@@ -99,7 +104,7 @@ def predict_groups(groups: Iterable[Group], count: int) -> Prediction:
             result.put(group.index, _refused(group, str(error)))
             continue
         us = np.broadcast_to(np.asarray(group.seconds(gpu, kernel), dtype=np.float64) * 1e6, group.index.shape)
-        result.put(group.index, supported(us, worst(fidelity_of(gpu, kernel), *group.parts)))
+        result.put(group.index, supported(us, fidelity_of(gpu, kernel)))
     return result
 
 

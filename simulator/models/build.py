@@ -1,0 +1,72 @@
+"""Model and step -> Graph: describes every distinct layer body once, then applies the passes."""
+
+from __future__ import annotations
+
+from simulator.models import head, mtp
+from simulator.models.builder import Builder, Context
+from simulator.models.formats import Formats
+from simulator.models.graph import Body, Graph
+from simulator.models.layer import Stream, layer
+from simulator.models.layout import Layout, resolve
+from simulator.models.options import Options
+from simulator.models.step import StepShape
+from simulator.profiles.model import Layer, Model
+
+_Key = tuple[Layer, bool, bool]
+
+
+def build(
+    model: Model,
+    step: StepShape,
+    layout: Layout | None = None,
+    formats: Formats | None = None,
+    options: Options | None = None,
+) -> Graph:
+    """The graph one rank executes in ``step``: described, then formats, shard, fuse, unroll, overlap (see simulator.passes).
+
+    Without a layout the model is on one device; without formats it runs as released. ValueError names what does not fit.
+    """
+    from simulator.passes import apply
+
+    options = options or Options()
+    plan = resolve(layout or Layout(), model)
+    return apply(describe(model, step, options), model, plan, formats, options)
+
+
+def describe(model: Model, step: StepShape, options: Options | None = None) -> Graph:
+    """The unsharded 16-bit graph with every distinct layer body once (``bodies`` tells which layers use it)."""
+    options = options or Options()
+    b = Builder()
+    ids = b.input("ids", step.tokens)
+    positions = b.input("positions", step.batch, step.q_len)
+    c = Context(model, step, options, positions, ids)
+    b.scope.kind = "embed"
+    x, table = head.embed(b, c, ids)
+    stream = _layers(b, c, Stream(x))
+    b.scope.layer, b.scope.kind = -1, "head"
+    hidden = head.finish(b, c, stream.delta, stream.residual)
+    if not options.sample:
+        return b.graph((hidden,))
+    weight = head.head_weight(b, c, table)
+    outputs = [head.logits(b, c, hidden, weight)]
+    if options.mtp_passes:
+        outputs += mtp.passes(b, c, hidden, table, weight, options.mtp_passes)
+    return b.graph(tuple(outputs))
+
+
+def keys(model: Model) -> list[_Key]:
+    """What makes two layers share a body: mixer and feed-forward, first layer or not, hash-routed or not."""
+    hashed = model.moe.hash_layers if model.moe else 0
+    return [(spec, i == 0, i < hashed and spec.ffn == "moe") for i, spec in enumerate(model.sequence())]
+
+
+def _layers(b: Builder, c: Context, stream: Stream) -> Stream:
+    found: dict[_Key, list[int]] = {}
+    for i, key in enumerate(keys(c.model)):
+        found.setdefault(key, []).append(i)
+    for (spec, _first, hashed), members in found.items():
+        b.scope.layer, b.scope.kind = members[0], spec.ffn
+        after = layer(b, c, spec, stream, hashed=hashed)
+        b.bodies.append(Body(members[0], tuple(members), stream.carried(), after.carried()))
+        stream = after
+    return stream

@@ -1,0 +1,61 @@
+"""One transformer layer: norm, mixer, norm, feed-forward around a residual stream kept as (last output, running sum)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.models import dense_ffn, gqa, mla, moe
+from simulator.models.builder import Builder, Context
+from simulator.models.common import add_norm, norm
+from simulator.profiles.model import Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a layer hands to the next. delta: output not yet added; residual: sum so far (None before the first layer).
+
+    selection: keys chosen by sparse attention, for layers that share them.
+    """
+
+    delta: int
+    residual: int | None = None
+    selection: int | None = None
+
+    def carried(self) -> tuple[int, ...]:
+        """Value ids in a fixed order."""
+        return tuple(v for v in (self.delta, self.residual, self.selection) if v is not None)
+
+
+def layer(b: Builder, c: Context, spec: Layer, stream: Stream, *, hashed: bool = False) -> Stream:
+    """Appends one layer."""
+    if spec.mixer != "none":
+        x, residual = _normed(b, c, stream, "attention_norm", "attention_in")
+        out, selection = _mix(b, c, spec.mixer, x, stream.selection)
+        stream = Stream(_post_norm(b, c, out, "attention_post_norm", "attention_core"), residual, selection)
+    if spec.ffn != "none":
+        stage = "gate" if spec.ffn == "moe" else "ffn"
+        x, residual = _normed(b, c, stream, "ffn_norm", stage)
+        out = moe.feed_forward(b, x, c, hashed=hashed) if spec.ffn == "moe" else dense_ffn.feed_forward(b, x, c)
+        last = "combine" if spec.ffn == "moe" else "ffn"
+        stream = Stream(_post_norm(b, c, out, "ffn_post_norm", last), residual, stream.selection)
+    return stream
+
+
+def _normed(b: Builder, c: Context, s: Stream, name: str, stage: str) -> tuple[int, int]:
+    with b.at(stage, "norm"):
+        if s.residual is None:
+            return norm(b, name, s.delta, c.model.norm), s.delta
+        return add_norm(b, name, s.delta, s.residual, c.model.norm)
+
+
+def _post_norm(b: Builder, c: Context, x: int, name: str, stage: str) -> int:
+    if c.model.norm.per_layer < 4:
+        return x
+    with b.at(stage, "norm"):
+        return norm(b, name, x, c.model.norm)
+
+
+def _mix(b: Builder, c: Context, mixer: str, x: int, selection: int | None) -> tuple[int, int | None]:
+    if mixer.startswith("mla"):
+        return mla.attention(b, x, c, selection, mixer)
+    return gqa.attention(b, x, c, window=mixer == "gqa_window"), selection

@@ -1,0 +1,271 @@
+"""Sharding: cuts weights and caches over the parallel groups and inserts the collectives that keep results unchanged.
+
+Before: one device, weights annotated with logical axes (heads, ffn, vocab, experts, expert_width). After: shapes are one rank's,
+column-parallel products are followed by row-parallel ones and a reduction (Megatron-LM, arXiv 1909.08053), the residual
+stream is split by tokens under sequence parallelism (arXiv 2205.05198), experts exchange tokens over their group.
+MLA latents are replicated over tp. Replicated duplicates are the only work done more than once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from simulator.models.graph import Graph, Node, Value
+from simulator.models.layout import Layout
+from simulator.ops.collectives import AllGather, AllReduce, ReduceScatter
+from simulator.ops.elementwise import Add, SigmoidMul
+from simulator.ops.embedding import Embedding, VocabParallelEmbedding
+from simulator.ops.expert_exchange import ExpertCombine, ExpertDispatch
+from simulator.ops.grouped_linear import GroupedLinear
+from simulator.ops.hash_gate import HashGate
+from simulator.ops.linear import Linear
+from simulator.ops.local_share import LocalShare
+from simulator.ops.op import Op
+from simulator.ops.tensor import TensorSpec
+from simulator.ops.top_k import ArgMax
+from simulator.ops.views import Expand, Split
+from simulator.passes.rewrite import Rewriter, consumers
+
+GROUP_OF = {"heads": "tp", "ffn": "tp", "vocab": "tp", "experts": "ep", "expert_width": "moe_tp"}
+# operators that treat every token alone and therefore run on a token-split residual stream
+TOKENWISE = frozenset(
+    "RMSNorm LayerNorm AddRMSNorm Add Mul Scale SigmoidMul Cast Quantize SiluMul Linear MoeGate HashGate Concat "
+    "GroupedLinear ExpertDispatch ExpertCombine HyperPre HyperPost".split()
+)
+ATTENTION = frozenset(("attention_in", "attention_core", "head"))
+
+
+def shard(graph: Graph, layout: Layout) -> Graph:
+    """``graph`` as one rank of ``layout`` executes it. ``layout`` must be resolved against the model."""
+    if layout.devices == 1:
+        return replace(graph, parallel=layout.groups())
+    pass_ = _Sharding(graph, layout)
+    for node in graph.nodes:
+        pass_.visit(node)
+    return pass_.graph(layout.groups())
+
+
+class _Sharding(Rewriter):
+    """state of a new value: full, split (last or head axis over tp), scattered (tokens over tp), partial (sum pending)."""
+
+    def __init__(self, graph: Graph, layout: Layout) -> None:
+        super().__init__(graph)
+        self.layout = layout
+        self.size = layout.groups()
+        self.scatter = layout.sequence_parallel and layout.tp > 1
+        experts = self.size["ep"] * self.size["moe_tp"]
+        alone = layout.dp * layout.cp == 1 and not self.scatter
+        self.exchange = "none" if experts == 1 else "partial" if alone else "exchange"
+        self.state: dict[int, str] = {}
+        self.widths: dict[int, tuple[int, ...]] = {}
+        self.other: dict[tuple[int, str], int] = {}
+        self.readers = consumers(graph)
+
+    def visit(self, node: Node) -> None:
+        """Copies one node, its operands in the form it needs."""
+        for i in node.inputs:
+            if i not in self.at:
+                self._source(i, node.part)
+        handler = getattr(self, f"_{type(node.op).__name__.lower()}", self._default)
+        handler(node, node.op)
+
+    # -- operands ------------------------------------------------------------------------------------------------------
+
+    def _source(self, i: int, part: str) -> None:
+        value = self.old.values[i]
+        cuts = [] if part == "shared" and self.exchange == "exchange" else self._cuts(value)
+        if not cuts:
+            self.state[self.source(i, shard=None, shard_also=None)] = "full"
+            return
+        spec, tags = value.spec, []
+        for axis, group in cuts:
+            spec = _cut(spec, axis, self._local_size(value, axis, group, spec))
+            tags.append((axis, group))
+        also = tags[1] if len(tags) > 1 else None
+        new = self.source(i, spec=spec, shard=tags[0], shard_also=also)
+        self.state[new] = "split" if tags[0][1] == "tp" else "full"
+
+    def _cuts(self, value: Value) -> list[tuple[int, str]]:
+        cuts = [(s[0], GROUP_OF[s[1]]) for s in (value.shard, value.shard_also) if s is not None]
+        return [(axis, group) for axis, group in cuts if self.size[group] > 1]
+
+    def _local_size(self, value: Value, axis: int, group: str, spec: TensorSpec) -> int:
+        n, whole = self.size[group], int(spec.shape[axis])  # type: ignore[arg-type]
+        if group == "ep":
+            return (whole + self.layout.redundant_experts) // n
+        blocks = value.blocks if value.blocks and _cut_axis(value, group) == axis else (whole,)
+        ways = value.ways or (whole,) * len(blocks)
+        return sum(_slice(block, n, limit, value.name) for block, limit in zip(blocks, ways, strict=True))
+
+    def _want(self, old: int, form: str, node: Node) -> int:
+        """New id of an old value in ``form`` (full or scattered), converting once."""
+        new = self.at[old]
+        if self.state[new] == "partial":
+            new = self.at[old] = self._reduce(new, node)
+        if self.state[new] == form or (form == "full" and self.state[new] == "split"):
+            return new
+        key = (new, form)
+        if key not in self.other:
+            op: Op = AllGather("tp", self.layout.tp, axis=0) if form == "full" else LocalShare("tp", self.layout.tp)
+            label = "gather" if form == "full" else "share"
+            self.other[key] = self._insert(node, f"{self._name(new)}_{label}", op, new, form)
+        return self.other[key]
+
+    def _insert(self, near: Node, name: str, op: Op, x: int, state: str) -> int:
+        stream = "compute" if isinstance(op, LocalShare) else "comm"
+        if isinstance(op, AllGather | AllReduce | ReduceScatter):
+            op = replace(op, dtype=self.spec(x).dtype)
+        (out,) = self.emit(near, op, (x,), name=name, stream=stream, part="collective")
+        self.state[out] = state
+        return out
+
+    def _reduce(self, new: int, node: Node) -> int:
+        name = self._name(new)
+        if self.scatter:
+            return self._insert(node, f"{name}_reduce_scatter", ReduceScatter("tp", self.layout.tp), new, "scattered")
+        return self._insert(node, f"{name}_all_reduce", AllReduce("tp", self.layout.tp), new, "full")
+
+    def _name(self, new: int) -> str:
+        return self.values[new].name.rsplit(".", 1)[-1]
+
+    # -- operators -----------------------------------------------------------------------------------------------------
+
+    def _default(self, node: Node, op: Op) -> None:
+        forms = {self.state[self.at[i]] for i in node.inputs}
+        tokenwise = type(op).__name__ in TOKENWISE
+        if not tokenwise and forms & {"scattered", "partial"}:
+            inputs = tuple(self._want(i, "full", node) for i in node.inputs)
+        else:
+            inputs = tuple(self.at[i] for i in node.inputs)
+        self._finish(node, op, inputs, self._result(inputs))
+
+    def _result(self, inputs: tuple[int, ...]) -> str:
+        forms = {self.state[i] for i in inputs}
+        return next((f for f in ("split", "partial", "scattered") if f in forms), "full")
+
+    def _finish(self, node: Node, op: Op, inputs: tuple[int, ...], state: str) -> None:
+        outputs = self.emit(node, op, inputs)
+        for old, new in zip(node.outputs, outputs, strict=True):
+            self.at[old], self.state[new] = new, state
+            if state == "partial" and not self._deferred(old):
+                self.at[old] = self._reduce(new, node)
+
+    def _deferred(self, old: int) -> bool:
+        """Whether the sum can wait: the only reader adds it to another pending sum of the same layer."""
+        readers = self.readers.get(old, [])
+        linear = len(readers) == 1 and isinstance(readers[0].op, Add | SigmoidMul)
+        return linear and readers[0].stage in ("combine", "shared")
+
+    def _linear(self, node: Node, op: Linear) -> None:
+        w = self.at[node.inputs[1]]
+        tag = self.values[w].shard
+        rest = tuple(self.at[i] for i in node.inputs[1:])
+        if tag is None:
+            self._whole_linear(node, op, rest)
+        elif tag[0] == 0:
+            x = self._want(node.inputs[0], "full", node)
+            self._finish(node, op, (x, *rest), "split")
+            value = self.values[w]
+            if value.blocks:
+                ways = value.ways or value.blocks
+                self.widths[self.at[node.outputs[0]]] = tuple(
+                    _slice(size, self.layout.tp, limit, value.name) for size, limit in zip(value.blocks, ways, strict=True)
+                )
+        else:
+            self._finish(node, op, (self.at[node.inputs[0]], *rest), "partial")
+
+    def _whole_linear(self, node: Node, op: Linear, rest: tuple[int, ...]) -> None:
+        x = self.at[node.inputs[0]]
+        if node.stage in ATTENTION and self.state[x] == "scattered":
+            x = self._want(node.inputs[0], "full", node)
+        elif node.stage == "gate":
+            x = self._pooled(x, node)
+        self._finish(node, op, (x, *rest), self.state[x])
+
+    def _split(self, node: Node, op: Split) -> None:
+        x = self.at[node.inputs[0]]
+        sizes = self.widths.get(x, op.sizes) if sum(op.sizes) != self.spec(x).shape[op.axis] else op.sizes
+        self._finish(node, replace(op, sizes=sizes), (x,), self.state[x])
+
+    def _expand(self, node: Node, op: Expand) -> None:
+        self._finish(node, replace(op, times=op.times // self.layout.tp), (self.at[node.inputs[0]],), "split")
+
+    def _embedding(self, node: Node, op: Embedding) -> None:
+        inputs = tuple(self.at[i] for i in node.inputs)
+        if self.values[inputs[1]].shard is None:
+            self._finish(node, op, inputs, "full")
+        else:
+            self._finish(node, VocabParallelEmbedding("tp", self.layout.tp, out_dtype=op.out_dtype), inputs, "full")
+        if self.scatter and len(self.spec(self.at[node.outputs[0]]).shape) == 2:
+            self.at[node.outputs[0]] = self._want(node.outputs[0], "scattered", node)
+
+    def _argmax(self, node: Node, op: ArgMax) -> None:
+        x = self.at[node.inputs[0]]
+        if self.state[x] == "split":
+            x = self._insert(node, "logits_gather", AllGather("tp", self.layout.tp, axis=-1), x, "full")
+        self._finish(node, op, (x,), "full")
+
+    # -- experts -------------------------------------------------------------------------------------------------------
+
+    def _pooled(self, x: int, node: Node) -> int:
+        """Tokens of all ranks that share an expert's width."""
+        n = self.size["moe_tp"]
+        if self.exchange != "exchange" or n == 1:
+            return x
+        key = (x, "pooled")
+        if key not in self.other:
+            gather = AllGather("moe_tp", n, axis=0)
+            self.other[key] = self._insert(node, f"{self._name(x)}_pool", gather, x, self.state[x])
+        return self.other[key]
+
+    def _hashgate(self, node: Node, op: HashGate) -> None:
+        logits, ids, table = (self.at[i] for i in node.inputs)
+        if self.state[logits] == "scattered":
+            ids = self._want(node.inputs[1], "scattered", node)
+        self._finish(node, op, (logits, self._pooled(ids, node), table), self.state[logits])
+
+    def _expertdispatch(self, node: Node, op: ExpertDispatch) -> None:
+        x, indices, weights = (self.at[i] for i in node.inputs)
+        self._finish(node, self._placed(op), (self._pooled(x, node), indices, weights), self.state[x])
+
+    def _expertcombine(self, node: Node, op: ExpertCombine) -> None:
+        inputs = tuple(self.at[i] for i in node.inputs)
+        if self.exchange == "partial":
+            self._finish(node, self._placed(op), inputs, "partial")
+            return
+        state = self.state[inputs[0]]
+        self._finish(node, self._placed(op), inputs, state)
+        n = self.size["moe_tp"]
+        if self.exchange == "exchange" and n > 1:
+            out = self.at[node.outputs[0]]
+            scatter = ReduceScatter("moe_tp", n)
+            self.at[node.outputs[0]] = self._insert(node, "combine_reduce_scatter", scatter, out, state)
+
+    def _groupedlinear(self, node: Node, op: GroupedLinear) -> None:
+        inputs = tuple(self.at[i] for i in node.inputs)
+        slots = op.experts + self.layout.redundant_experts
+        self._finish(node, replace(op, experts=slots), inputs, self.state[inputs[0]])
+
+    def _placed(self, op: ExpertDispatch | ExpertCombine) -> Op:
+        mode = "partial" if self.exchange == "partial" else op.mode
+        extra = self.layout.redundant_experts
+        placement = (*range(op.experts), *(i % op.experts for i in range(extra))) if extra else ()
+        return replace(op, ranks=self.size["ep"], mode=mode, placement=placement)
+
+
+def _cut(spec: TensorSpec, axis: int, size: int) -> TensorSpec:
+    return spec.with_shape(*spec.shape[:axis], size, *spec.shape[axis + 1 :])
+
+
+def _cut_axis(value: Value, group: str) -> int:
+    """Axis of ``value`` cut over ``group``."""
+    tags = [t for t in (value.shard, value.shard_also) if t is not None]
+    return next(axis for axis, name in tags if GROUP_OF.get(name, name) == group)
+
+
+def _slice(size: int, ranks: int, limit: int, name: str) -> int:
+    """Rows of one rank when ``size`` is cut into at most ``limit`` slices."""
+    ways = min(ranks, limit)
+    if size % ways:
+        raise ValueError(f"{name}: {size} does not divide over {ways} ranks")
+    return size // ways

@@ -1,0 +1,111 @@
+"""Lints profile folders: every file loads, every figure has unit, kind and source; counts what is only estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from simulator.profiles import aliases, extends, kernel_file, library, load, search
+from simulator.profiles.errors import Fault, ProfileError, fail
+from simulator.profiles.figures import FIGURE_KINDS, lift
+from simulator.profiles.yaml_source import Located
+
+_PARTIAL_FOLDERS = ("architectures", "fabrics", "parts")
+"""Folders with what other profiles extend; their files need not be complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How well founded a profile is: number of figures by kind."""
+
+    name: str
+    counts: dict[str, int]
+
+    @property
+    def estimated_share(self) -> float:
+        """Share of figures that are only estimated (0 for a profile without figures)."""
+        total = sum(self.counts.values())
+        return self.counts["estimated"] / total if total else 0.0
+
+
+def check(paths: Iterable[str | Path] = ()) -> list[Fault]:
+    """Every fault in the YAML files at or below ``paths`` (default: everything on the search path), sorted by place."""
+    faults: dict[Fault, None] = {}
+    for file in files_below(paths):
+        faults |= dict.fromkeys(check_file(file))
+    return sorted(faults, key=lambda f: (f.file, f.line, f.field))
+
+
+def check_file(path: Path) -> list[Fault]:
+    """Every fault of one file."""
+    try:
+        return list(_faults(path))
+    except ProfileError as error:
+        return list(error.faults)
+
+
+def files_below(paths: Iterable[str | Path] = ()) -> tuple[Path, ...]:
+    """The YAML files at or below ``paths``, sorted. ProfileError if a path does not exist."""
+    found: set[Path] = set()
+    for path in [Path(p) for p in paths] or _everything():
+        if not path.exists():
+            raise fail(str(path), 0, "", "no such file or folder")
+        found |= {p for s in ("*.yaml", "*.yml") for p in path.rglob(s)} if path.is_dir() else {path}
+    return tuple(sorted(found))
+
+
+def provenance(names: Iterable[str] = ()) -> tuple[Provenance, ...]:
+    """Figures by kind of the devices ``names`` (default: all). ProfileError if one does not load."""
+    listed: list[Provenance] = []
+    for name in tuple(names) or search.list_names("device"):
+        kinds = [figure.kind for figure in library.figures_of(name, "device").values()]
+        listed.append(Provenance(name, {kind: kinds.count(kind) for kind in FIGURE_KINDS}))
+    return tuple(listed)
+
+
+def _everything() -> list[Path]:
+    return list(dict.fromkeys(f for kind in search.KINDS for f in search.folders(kind) if f.is_dir()))
+
+
+def _faults(path: Path) -> Iterator[Fault]:
+    partial = path.resolve().parent.name in _PARTIAL_FOLDERS
+    kind = search.kind_of(path.resolve().parent if partial else path)
+    if kind == "runtime" and path.stem != "runtime":
+        yield from kernel_file.faults_in(path)
+        return
+    root, _files = extends.resolve(path, kind)
+    cls = _class(root, path, kind, partial)
+    if cls is None:
+        yield from lift(root)[2]
+        return
+    if kind == "scenario":
+        root = aliases.prepare(root, {})
+    sourced = kind not in library.UNSOURCED
+    faults = load.faults_of(cls, root, sourced=sourced, partial=partial)
+    yield from faults
+    if kind == "scenario" and not faults:
+        yield from _unknown_names(root)
+
+
+def _class(root: Located, path: Path, kind: str | None, partial: bool) -> type | None:
+    """Dataclass of a file, None if its folder does not say (then only the figures are looked at)."""
+    vendor = root.mapping.get("vendor")
+    if kind == "device" or (kind is None and vendor is not None):
+        if partial and (vendor is None or vendor.value not in library.VENDORS):
+            return None
+        return library.device_class(path)
+    return library.class_of(kind) if kind in library.CLASSES else None
+
+
+def _unknown_names(root: Located) -> Iterator[Fault]:
+    """Names of other profiles in a scenario that nothing on the search path answers to."""
+    for kind in ("model", "system", "device", "runtime", "prices"):
+        node = root.mapping.get(kind)
+        if node is None or not isinstance(node.value, str) or not node.value:
+            continue
+        try:
+            search.find(kind, node.value)
+        except ProfileError as error:
+            for fault in error.faults:
+                yield Fault(node.file, node.line, kind, fault.message, node.given(), fault.allowed)

@@ -1,0 +1,80 @@
+"""Which kernel of a runtime serves a term of the operator graph, and how firm its stack values are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.devices.peaks import Device
+from simulator.ops.work import Attention, Elementwise, Gather, GroupedMatmul, IndexScores, Matmul, Term, TopK
+from simulator.profiles.errors import ProfileError
+from simulator.profiles.kernels import Kernel, load_kernels
+
+DECODE_QUERIES = 8  # new tokens per request up to which attention counts as decode (verification of a few drafts)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A kernel and the measurement family whose error band applies. fidelity: calibrated, derived or estimated."""
+
+    kernel: Kernel
+    family: str
+    fidelity: str
+
+    @property
+    def label(self) -> str:
+        """Stack and family, as reports name the kernel."""
+        return f"{self.kernel.runtime}/{self.kernel.family}"
+
+
+def choose(term: Term, device: Device, runtime: str) -> Choice:
+    """The kernel of ``runtime`` that serves ``term`` on ``device``; a generic one where nobody described any."""
+    for family, facts in _candidates(term):
+        try:
+            kernel = load_kernels(runtime, family, device.vendor).prefer(device.architecture, **facts)
+        except ProfileError:
+            continue
+        return Choice(kernel, family, "derived" if kernel.substituted_for else "calibrated")
+    family = _candidates(term)[0][0]
+    return Choice(Kernel("generic", family, {}, {}), family, "estimated")
+
+
+def _candidates(term: Term) -> list[tuple[str, dict[str, str | int]]]:
+    """Families and facts to try, best first."""
+    if isinstance(term, Matmul):
+        return [("gemm", {"dtype": _measured_name(term.a_dtype), "op": "gemm"})]
+    if isinstance(term, GroupedMatmul):
+        facts: dict[str, str | int] = {"dtype": _measured_name(term.a_dtype), "op": "grouped_gemm"}
+        return [("grouped_gemm", facts), ("gemm", facts | {"op": "gemm"})]
+    if isinstance(term, Attention):
+        return _attention(term)
+    if isinstance(term, IndexScores):
+        op = "dsa_indexer_logits"
+        return [("dsa", {"op": op, "stage": "logits", "dtype": "fp8_e4m3"}), ("dsa", {"op": op})]
+    if isinstance(term, TopK):
+        return [("dsa", {"op": "dsa_topk", "stage": "topk"}), ("dsa", {"op": "dsa_topk"})]
+    if isinstance(term, Elementwise):
+        return [("elementwise", {"op": term.name}), ("elementwise", {})]
+    if isinstance(term, Gather):
+        return [("gather", {"op": term.name}), ("sparse_gather", {"op": term.name}), ("elementwise", {"op": term.name})]
+    raise TypeError(f"{type(term).__name__} runs on the fabric, not on a device")
+
+
+def _attention(term: Attention) -> list[tuple[str, dict[str, str | int]]]:
+    decode = float(np.max(np.asarray(term.q_len))) <= DECODE_QUERIES
+    phase = "decode" if decode else "prefill"
+    kv = "fp8" if term.kv_dtype.startswith("fp8") or term.kv_dtype == "int8" else term.kv_dtype
+    facts: dict[str, str | int] = {"phase": phase, "dtype": term.q_dtype, "kv_dtype": kv}
+    if term.selected:
+        return [("dsa", facts | {"op": "dsa_attn"}), ("mla", facts | {"op": "mla_decode"})]
+    if term.kv_shared:
+        return [("mla", facts | {"op": f"mla_{phase}"})]
+    expanded = term.qk_dim is not term.v_dim and not np.array_equal(np.asarray(term.qk_dim), np.asarray(term.v_dim))
+    gqa = ("attention", facts | {"op": f"attention_{phase}_gqa"})
+    return [("mla", facts | {"op": "mla_prefill"}), gqa] if expanded else [gqa]
+
+
+def _measured_name(dtype: str) -> str:
+    """Format names of the graph as kernel tables spell them."""
+    return {"fp8_block_weight": "fp8_block", "int8_token": "int8"}.get(dtype, dtype)

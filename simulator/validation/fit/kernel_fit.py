@@ -1,0 +1,184 @@
+"""Robust fit of calibrated figures: efficiencies of an architecture and values of kernels, straight from their YAML files.
+
+Every figure of kind ``calibrated`` that a group of rows depends on is free; figures of any other kind stay as written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import least_squares
+
+from simulator.profiles import Figure, Kernel, KernelTable, figures_of
+from simulator.profiles.gpu import Gpu
+from simulator.profiles.kernel_file import figures_in
+from simulator.profiles.kernels import LINEAGE
+from simulator.validation.predict.gpu_rows import KernelRows
+
+Array = npt.NDArray[np.float64]
+Key = tuple[str, int]  # file and line of a figure
+
+SCALE = 0.1  # log error from which a row counts linearly instead of quadratically
+STEP = 1e-3  # of the logarithm, for derivatives
+
+# what a figure of this name may become; SI units, ratios as such
+BOUNDS: dict[str, tuple[float, float]] = {
+    "hbm_stream": (0.5, 0.98),
+    "tensor_16bit": (0.4, 1.0),
+    "tensor_8bit": (0.3, 1.0),
+    "tensor_4bit": (0.2, 1.0),
+    "operand_feed": (5.0, 400.0),
+    "epilogue": (2.0, 300.0),
+    "wave_start": (1e-9, 2e-6),
+    "overlap_exponent": (1.2, 8.0),
+    "l2_survival": (0.1, 1.0),
+    "split_k_start": (2e-7, 8e-6),
+    "launch_floor": (1e-7, 2e-3),
+    "quantize_start": (1e-8, 5e-5),
+    "quantize_share": (0.05, 1.0),
+    "step_latency": (1e-10, 3e-6),
+    "tile_start": (1e-10, 5e-6),
+    "tensor_share": (0.05, 1.0),
+    "memory_share": (0.3, 1.0),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A group of rows, their measured seconds, and the free figures it depends on by where they apply."""
+
+    rows: KernelRows
+    seconds: Array
+    efficiencies: Mapping[str, Key]
+    values: Mapping[str, Key]
+
+    def predict(self, x: Mapping[Key, float]) -> Array:
+        """Predicted seconds with the free figures at ``x``."""
+        gpu, kernel = self.rows.gpu, self.rows.kernel()
+        own = {name: x[key] for name, key in self.efficiencies.items() if key in x}
+        gpu = replace(gpu, efficiencies=replace(gpu.efficiencies, **own))
+        values = dict(kernel.values) | {name: x[key] for name, key in self.values.items() if key in x}
+        return np.asarray(self.rows.cost(gpu, replace(kernel, values=values)).seconds, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Free:
+    """A free figure: where it stands, its name and its present value."""
+
+    key: Key
+    figure: Figure
+    name: str
+
+
+def samples(groups: Sequence[KernelRows], seconds: Array, keep: npt.NDArray[np.bool_]) -> tuple[list[Sample], list[Free]]:
+    """Samples of the rows marked ``keep`` with a measured time, and every free figure they touch."""
+    free: dict[Key, Free] = {}
+    found = []
+    for group in groups:
+        inside = keep[group.index] & np.isfinite(seconds[group.index])
+        if not inside.any():
+            continue
+        efficiencies = _free_efficiencies(group.gpu, free)
+        values = _free_values(group, free)
+        found.append(Sample(_subset(group, inside), seconds[group.index][inside], efficiencies, values))
+    return found, list(free.values())
+
+
+def _subset(group: KernelRows, inside: npt.NDArray[np.bool_]) -> KernelRows:
+    return group if inside.all() else group.take(np.flatnonzero(inside))
+
+
+@lru_cache(maxsize=64)
+def _gpu_figures(name: str) -> Mapping[str, Figure]:
+    return figures_of(name)
+
+
+def _free_efficiencies(gpu: Gpu, free: dict[Key, Free]) -> dict[str, Key]:
+    found = {}
+    for path, figure in _gpu_figures(gpu.name).items():
+        name = path.removeprefix("efficiencies.")
+        if name != path and figure.kind == "calibrated" and name in BOUNDS:
+            key = (figure.file, figure.line)
+            free.setdefault(key, Free(key, figure, name))
+            found[name] = key
+    return found
+
+
+def _free_values(group: KernelRows, free: dict[Key, Free]) -> dict[str, Key]:
+    found = {}
+    for name, figure in value_figures(group.table, group.gpu.architecture, group.facts).items():
+        if figure.kind == "calibrated" and name in BOUNDS:
+            key = (figure.file, figure.line)
+            free.setdefault(key, Free(key, figure, name))
+            found[name] = key
+    return found
+
+
+def value_figures(table: KernelTable, architecture: str, facts: Mapping[str, str]) -> dict[str, Figure]:
+    """Figure behind each value of the kernel that ``table.select`` would choose."""
+    figures = figures_in(Path(table.file))
+    number = next(i for i, entry in enumerate(table.entries) if entry.serves(facts))
+    entry = table.entries[number]
+    own = next((a for a in (architecture, *LINEAGE.get(architecture, ())) if a in entry.architectures), "")
+    found = {name: figures[f"kernels.{number}.values.{name}"] for name in entry.values}
+    if own:
+        at = f"kernels.{number}.architectures.{own}.values"
+        found |= {name: figures[f"{at}.{name}"] for name in entry.architectures[own].values}
+    return found
+
+
+def fit(batch: Sequence[Sample], free: Sequence[Free], rounds: int = 40) -> dict[Key, float]:
+    """Values of ``free`` that minimise the soft-L1 loss of log(predicted / measured) over ``batch``."""
+    used = [f for f in free if any(f.key in s.efficiencies.values() or f.key in s.values.values() for s in batch)]
+    low = np.log([BOUNDS[f.name][0] for f in used])
+    high = np.log([BOUNDS[f.name][1] for f in used])
+    start = np.clip(np.log([max(f.figure.value, 1e-12) for f in used]), low + 1e-6, high - 1e-6)
+    result = least_squares(
+        _residuals(batch, used), start, _jacobian(batch, used, high), bounds=(low, high),
+        loss="soft_l1", f_scale=SCALE, max_nfev=rounds,
+    )  # fmt: skip
+    return _values(used, result.x)
+
+
+def _values(used: Sequence[Free], x: Array) -> dict[Key, float]:
+    return {f.key: float(v) for f, v in zip(used, np.exp(x), strict=True)}
+
+
+def _residuals(batch: Sequence[Sample], used: Sequence[Free]) -> Callable[[Array], Array]:
+    def residuals(x: Array) -> Array:
+        values = _values(used, x)
+        return np.concatenate([np.log(s.predict(values) / s.seconds) for s in batch])
+
+    return residuals
+
+
+def _jacobian(batch: Sequence[Sample], used: Sequence[Free], high: Array) -> Callable[[Array], Array]:
+    """Forward differences; a figure is only re-evaluated on the samples that depend on it."""
+    ends = np.cumsum([len(s.seconds) for s in batch])
+    spans = [slice(end - len(s.seconds), end) for s, end in zip(batch, ends, strict=True)]
+    touched = [
+        [i for i, s in enumerate(batch) if f.key in s.efficiencies.values() or f.key in s.values.values()] for f in used
+    ]
+
+    def jacobian(x: Array) -> Array:
+        values = _values(used, x)
+        base = [np.log(s.predict(values)) for s in batch]
+        out = np.zeros((int(ends[-1]), len(x)))
+        for j, f in enumerate(used):
+            step = STEP if x[j] + STEP < high[j] else -STEP
+            moved = values | {f.key: float(np.exp(x[j] + step))}
+            for i in touched[j]:
+                out[spans[i], j] = (np.log(batch[i].predict(moved)) - base[i]) / step
+        return out
+
+    return jacobian
+
+
+def errors(batch: Sequence[Sample], values: Mapping[Key, float]) -> list[Array]:
+    """|predicted / measured - 1| of each sample."""
+    return [np.abs(s.predict(values) / s.seconds - 1.0) for s in batch]
