@@ -32,6 +32,7 @@ class Routing:
     topk: int
     ranks: int
     distribution: str
+    left_over: str = "spread"
 
     @property
     def local_experts(self) -> int:
@@ -74,6 +75,9 @@ def _power_law(r: Routing, alpha: float) -> Array:
     low, high = (1.0, max(0.8 * r.tokens, 1.0)) if total > r.experts else (0.01, 2.0)
     weight = _bounded_power_law(u, alpha, low, high)
     loads = np.round(weight / weight.sum(axis=1, keepdims=True) * total)
+    if r.left_over == "first":
+        tie = np.broadcast_to(np.arange(r.experts, dtype=np.float64), u.shape)
+        loads = np.floor(weight / weight.sum(axis=1, keepdims=True) * total)
     left = total - loads.sum(axis=1)
     order = np.lexsort((tie, -loads), axis=1)
     rank = np.argsort(order, axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulator.models import head, mtp
 from simulator.models.builder import Builder, Context
-from simulator.models.formats import Formats
+from simulator.models.formats import Formats, native
 from simulator.models.graph import Body, Graph
 from simulator.models.layer import Stream, layer
 from simulator.models.layout import Layout, resolve
@@ -26,11 +26,15 @@ def build(
 
     Without a layout the model is on one device; without formats it runs as released. ValueError names what does not fit.
     """
-    from simulator.passes import apply
+    from simulator.passes import Plan, apply
+    from simulator.passes.overlap import half
 
     options = options or Options()
-    plan = resolve(layout or Layout(), model)
-    return apply(describe(model, step, options), model, plan, formats, options)
+    if options.overlap not in ("none", "two_batch"):
+        raise ValueError(f"overlap={options.overlap!r}; known: none, two_batch")
+    plan = Plan(model, resolve(layout or Layout(), model), formats or native(model), options, step.phase)
+    shape = half(step) if options.overlap == "two_batch" else step
+    return apply(describe(model, shape, options), plan)
 
 
 def describe(model: Model, step: StepShape, options: Options | None = None) -> Graph:

@@ -18,6 +18,7 @@ Vector operators
     silu_mul           SiluMul: x[.., 2n] = gate then up -> [.., n]
     quantize           Quantize: x -> x in another format (fake quantised)
     hadamard           Hadamard: x[.., d] -> rotated x
+    fused              Fused: several vector operators in one kernel
     views              Reshape, Split, Slice, Transpose, Expand: free; Concat: copies
     kv_cache           CacheAppend: past[B, P, ..], new[B, q, ..] -> [B, P + q, ..] in the format of past
 Attention
@@ -34,6 +35,7 @@ Experts
                        ExpertCombine: rows[R, h], source, row_weights, weights[T, k] -> [T, h]
 Communication
     collectives        AllReduce, AllGather, ReduceScatter, AllToAll, SendRecv: x -> x
+    local_share        LocalShare: x, the same on all ranks -> block r on rank r; free
 
 An exchange or collective counts bytes in its ``dtype``, which must be the format of its input.
 """

@@ -1,10 +1,9 @@
 """ExpertDispatch and ExpertCombine: tokens travel to the ranks that own their experts and back.
 
 Modes: low_latency (one message per token and expert), normal (one copy per token and node, then per rank), replicated
-(tokens are already on every rank: keep the rows of local experts, all-reduce the results), partial (replicated without that
-all-reduce: the results are summed later), all_gather (gather all
-tokens, reduce- scatter the results). With one rank only the local permutation remains. Source: operators.md c; DeepEP
-README.
+(tokens are already on every rank: keep the rows of local experts, all-reduce the results), partial (replicated without
+that all-reduce: the results are summed later), all_gather (gather all tokens, reduce-scatter the results). With one
+rank only the local permutation remains. Source: operators.md c; DeepEP README.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ def _grouped(q: Array, kv_heads: int) -> Array:
     return q.reshape(b, n, kv_heads, h // kv_heads, d)
 
 
-def _scores(q: Array, k: Array, mask: Array, scale: float) -> Array:
+def _scores(q: Array, k: Array, mask: Array, computed: Array, scale: float) -> Array:
     """[B, q, G, H / G, L], -inf where masked."""
-    s = product("bqgrd,blgd->bqgrl", _grouped(q, k.shape[2]), k, used=("bql", _batched(mask, q)))
+    s = product("bqgrd,blgd->bqgrl", _grouped(q, k.shape[2]), k, used=("bql", _batched(computed, q)))
     return np.where(mask[:, :, None, None, :], s * scale, -np.inf)
 
 
@@ -45,14 +45,20 @@ def _weighted(p: Array, v: Array, mask: Array, q: Array) -> Array:
     return product("bqgrl,blge->bqgre", p, v, used=("bql", _batched(mask, q)))
 
 
-def partial_attention(q: Array, k: Array, v: Array, mask: Array, scale: float) -> tuple[Array, Array]:
-    """(output[B, q, H, dv], lse[B, q, H]) over the keys given; lse is -inf for a query that sees none."""
-    s = _scores(q, k, mask, scale)
+def partial_attention(
+    q: Array, k: Array, v: Array, mask: Array, scale: float, computed: Array | None = None
+) -> tuple[Array, Array]:
+    """(output[B, q, H, dv], lse[B, q, H]) over the keys given; lse is -inf for a query that sees none.
+
+    computed: the pairs the kernel multiplies, where that is more than the mask lets through.
+    """
+    done = mask if computed is None else computed
+    s = _scores(q, k, mask, done, scale)
     top = s.max(axis=-1, initial=-np.inf)
     base = np.where(np.isneginf(top), 0.0, top)
     p = np.exp(s - base[..., None])
     total = p.sum(axis=-1)
-    out = _weighted(p, v, mask, q) / np.where(total > 0, total, 1.0)[..., None]
+    out = _weighted(p, v, done, q) / np.where(total > 0, total, 1.0)[..., None]
     with np.errstate(divide="ignore"):
         lse = np.log(total) + base
     b, n, h, _ = q.shape

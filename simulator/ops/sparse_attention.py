@@ -12,7 +12,7 @@ from simulator.ops.counting import product, take_rows
 from simulator.ops.mla import bytes_per_token
 from simulator.ops.op import Array, Example, Op, rng
 from simulator.ops.shapes import require, require_rank, same
-from simulator.ops.softmax_attention import visible
+from simulator.ops.softmax_attention import partial_attention, visible
 from simulator.ops.tensor import Dim, Number, TensorSpec
 from simulator.ops.work import Work
 
@@ -162,17 +162,8 @@ class IndexMaskedAttention(Op):
         q, k, v, indices = arrays
         scale = self.scale or q.shape[-1] ** -0.5
         causal = visible(q.shape[1], k.shape[1])
-        heads = q.shape[2] // k.shape[2]
-        seen = np.broadcast_to(causal, (q.shape[0], *causal.shape[1:]))
-        grouped = q.reshape(*q.shape[:2], k.shape[2], heads, q.shape[3])
-        scores = product("bqgrd,blgd->bqgrl", grouped, k, used=("bql", seen)) * scale
-        mask = seen & index_mask(indices, k.shape[1])
-        scores = np.where(mask[:, :, None, None, :], scores, -np.inf)
-        top = scores.max(axis=-1, keepdims=True)
-        p = np.exp(scores - np.where(np.isneginf(top), 0.0, top))
-        total = p.sum(axis=-1, keepdims=True)
-        p = p / np.where(total > 0, total, 1.0)
-        return (product("bqgrl,blge->bqgre", p, v, used=("bql", seen)).reshape(*q.shape[:3], v.shape[3]),)
+        mask = causal & index_mask(indices, k.shape[1])
+        return (partial_attention(q, k, v, mask, scale, computed=causal)[0],)
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

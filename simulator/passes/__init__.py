@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from simulator.models.formats import Formats, native
+from simulator.models.formats import Formats
 from simulator.models.graph import Graph
 from simulator.models.layout import Layout
 from simulator.models.options import Options
 from simulator.passes.formats import formats
+from simulator.passes.fuse import fuse
+from simulator.passes.overlap import overlap
+from simulator.passes.pipeline import pipeline
 from simulator.passes.shard import shard
 from simulator.passes.unroll import unroll
 from simulator.profiles.model import Model
@@ -21,12 +24,13 @@ from simulator.profiles.model import Model
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the passes are told: model, resolved layout, formats and options."""
+    """What the passes are told: model, resolved layout, formats, options, and the phase of the step."""
 
     model: Model
     layout: Layout
     formats: Formats
     options: Options
+    phase: str
 
 
 Pass = Callable[[Graph, Plan], Graph]
@@ -34,16 +38,18 @@ Pass = Callable[[Graph, Plan], Graph]
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("formats", lambda g, p: formats(g, p.formats)),
     ("shard", lambda g, p: shard(g, p.layout)),
+    ("fuse", lambda g, p: fuse(g, p.options.fusions)),
     ("unroll", lambda g, p: unroll(g)),
+    ("pipeline", lambda g, p: pipeline(g, p.model.num_layers, p.layout.pp)),
+    ("overlap", lambda g, p: overlap(g, p.phase) if p.options.overlap == "two_batch" else g),
 )
 
 
-def apply(graph: Graph, model: Model, layout: Layout, choice: Formats | None, options: Options) -> Graph:
+def apply(graph: Graph, plan: Plan) -> Graph:
     """Runs all passes over a described graph."""
-    plan = Plan(model, layout, choice or native(model), options)
     for _name, run in PASSES:
         graph = run(graph, plan)
     return graph
 
 
-__all__ = ["PASSES", "Plan", "apply", "formats", "shard", "unroll"]
+__all__ = ["PASSES", "Plan", "apply", "formats", "fuse", "overlap", "pipeline", "shard", "unroll"]

@@ -39,7 +39,7 @@ ALIASES: Mapping[str, str] = {
 }
 """Top-level spelling in a scenario, ``--set`` or ``--axis`` -> canonical path."""
 
-_NESTED: Mapping[str, Mapping[str, str]] = {
+NESTED: Mapping[str, Mapping[str, str]] = {
     "parallel": {spelling: short for short, names in _PARALLEL.items() for spelling in names},
     "phases.prefill": dict.fromkeys(_ISL, "isl") | {"max_num_seqs": "batch"},
     "phases.decode": dict.fromkeys(_OSL, "osl") | {"max_num_seqs": "batch"},
@@ -47,6 +47,7 @@ _NESTED: Mapping[str, Mapping[str, str]] = {
     "phases.decode.parallel": {spelling: short for short, names in _PARALLEL.items() for spelling in names},
     "serving": {"max_concurrency": "concurrency", "gpu_memory_utilization": "device_memory_utilization"},
 }
+"""Section of a scenario -> other spellings of its fields."""
 
 _OTHER_PROFILES = ("device", "system", "model", "runtime", "prices")
 
@@ -63,7 +64,7 @@ def canonical_path(path: str, root: Located | None = None) -> str:
     if path in ALIASES:
         return ALIASES[path]
     parent, _, name = path.rpartition(".")
-    return f"{parent}.{_NESTED[parent].get(name, name)}" if parent in _NESTED else path
+    return f"{parent}.{NESTED[parent].get(name, name)}" if parent in NESTED else path
 
 
 def split_overrides(overrides: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -83,8 +84,8 @@ def split_overrides(overrides: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 def normalise(root: Located) -> Located:
     """``root`` with every alias moved to its canonical path. ProfileError if an option is given under two names."""
-    for path in sorted(_NESTED, key=len):
-        root = _rename(root, path.split("."), _NESTED[path], path)
+    for path in sorted(NESTED, key=len):
+        root = _rename(root, path.split("."), NESTED[path], path)
     for name in [k for k in root.mapping if k in ALIASES]:
         node = root.mapping[name]
         rest = {k: v for k, v in root.mapping.items() if k != name}

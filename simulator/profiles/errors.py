@@ -6,11 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _SHOWN = 60  # characters of a given value that are repeated back
+_LONGEST = 100  # characters of a name that are compared with known names
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with one field. line 0 = the fault has no line (a whole file, an option of the command line)."""
+    """One thing wrong with one field.
+
+    line 0: the fault has no line (a whole file, an option of the command line). meant: path of the field that a
+    misspelt key probably stands for; what is then missing there needs no word of its own.
+    """
 
     file: str
     line: int
@@ -18,6 +23,7 @@ class Fault:
     message: str
     given: str = ""
     allowed: str = ""
+    meant: str = ""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
@@ -61,7 +67,14 @@ def shown(value: object) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """'did you mean x?' for the closest known name, or ''."""
+    close = closest(name, known)
+    return f"did you mean {close!r}?" if close else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The known name most like ``name``, or '' if none is."""
     import difflib
 
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean {match[0]!r}?" if match else ""
+    folded = {k.lower(): k for k in known}
+    match = difflib.get_close_matches(name.lower()[:_LONGEST], list(folded), n=1, cutoff=0.6)
+    return folded[match[0]] if match else ""

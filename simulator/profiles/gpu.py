@@ -66,6 +66,8 @@ class GpuEfficiencies:
     share of the exponentials it cannot hide; kv_stream, share of memory bandwidth long cache reads realise; l2_to_hbm_rate,
     L2 over memory bandwidth; attention_overlap, exponent p of (blocks^p + memory^p)^(1/p); block_stream, bytes per clock one
     thread block can stream; split_combine, fixed time of merging split-KV partial results.
+
+    Vector passes and gathers use: vector_stream, share of memory bandwidth they realise; vector_l2, L2 bytes per clock and SM.
     """
 
     hbm_stream: Ratio
@@ -85,6 +87,8 @@ class GpuEfficiencies:
     attention_overlap: Ratio
     block_stream: BytesPerClock
     split_combine: Seconds
+    vector_stream: Ratio
+    vector_l2: BytesPerClock
 
 
 @dataclass(frozen=True, slots=True)

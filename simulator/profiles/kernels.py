@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -117,7 +117,7 @@ def load_kernels(runtime: str, family: str, vendor: str = "") -> KernelTable:
     ProfileError: bad file, or no stack has the family.
     """
     known = canonical_runtime(runtime)
-    for candidate in _candidates(known, family, vendor):
+    for candidate in _candidates(known, vendor):
         path = _family_file(candidate, family)
         if path is not None:
             table = _table(path, candidate, family)
@@ -146,17 +146,24 @@ def canonical_runtime(name: str) -> str:
     return found or bare.strip().lower()
 
 
-def _candidates(known: str, family: str, vendor: str) -> list[str]:
-    """Stacks to try in order: itself, the ones it names as closest, the reference stacks, any that has the family.
+def _candidates(known: str, vendor: str) -> Iterator[str]:
+    """Stacks to try in order: itself, the ones it names as closest, the reference stacks, all others.
 
     A stack of another vendor is no candidate; without a vendor the asked stack's own vendors count.
     """
     described = _described()
     closest = described[known].closest if known in described else ()
     vendors = {vendor} if vendor else set(described[known].vendors) if known in described else set()
-    rest = sorted(_folder_names(), key=lambda n: (n not in described or not described[n].reference, -len(families(n)), n))
-    tried = dict.fromkeys((known, *closest, *rest))
-    return [n for n in tried if not vendors or n not in described or vendors & set(described[n].vendors)]
+
+    def fits(name: str) -> bool:
+        return not vendors or name not in described or bool(vendors & set(described[name].vendors))
+
+    def unlikely(name: str) -> tuple[bool, int, str]:
+        return name not in described or not described[name].reference, -len(families(name)), name
+
+    first = (known, *closest)
+    yield from filter(fits, first)
+    yield from filter(fits, sorted(set(_folder_names()) - set(first), key=unlikely))
 
 
 def _folder_names() -> tuple[str, ...]:

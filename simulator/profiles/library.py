@@ -129,23 +129,6 @@ def figures_of(profile: object, kind: str | None = None) -> dict[str, Figure]:
     return dict(loaded.figures)
 
 
-def schema(kind: str) -> dict[str, Any]:
-    """JSON Schema of the YAML files of a kind: gpu, tpu, ascend, system, prices, model, runtime, scenario.
-
-    ``device`` stands for any vendor's. ProfileError: unknown kind.
-    """
-    vendors = {name.split(".")[0]: vendor for vendor, name in VENDORS.items()}
-    if kind in vendors:
-        return load.schema(class_of("device", vendors[kind]))
-    if kind == "device":
-        return {"$schema": load.SCHEMA_DIALECT, "anyOf": [load.schema(class_of("device", v)) for v in VENDORS]}
-    if kind not in CLASSES:
-        close = nearest(kind, (*CLASSES, *vendors, "device"))
-        message = f"no schema of kind {kind!r}" + (f", {close}" if close else "")
-        raise fail("schema", 0, "", message, allowed=", ".join(("device", *vendors, *CLASSES)))
-    return load.schema(class_of(kind))
-
-
 def _load(kind: str, name: str | Path, overrides: Overrides) -> Any:
     sourced = kind not in UNSOURCED
     return load.load_as(class_of(kind), search.find(kind, name), kind=kind, sourced=sourced, overrides=overrides)

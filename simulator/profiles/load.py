@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from simulator.profiles import extends, figures, shape
-from simulator.profiles.errors import Fault, ProfileError, nearest
+from simulator.profiles.errors import Fault, ProfileError
 from simulator.profiles.figures import Figure
 from simulator.profiles.overrides import apply_overrides
 from simulator.profiles.yaml_source import Located
 
 T = TypeVar("T")
-
-SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _Stamps = tuple[tuple[Path, tuple[int, int]], ...]
 
@@ -83,23 +81,6 @@ def loaded_of(value: object) -> Loaded | None:
     return loaded if loaded is not None and loaded.value is value else None
 
 
-def schema(cls: type) -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of the YAML files that hold a ``cls``, for editors."""
-    document: dict[str, Any] = _adapter(cls).json_schema()
-    _close(document)
-    document["properties"] |= {
-        "extends": {"type": "string", "description": "profile this one inherits from, a path without .yaml"},
-        "sources": {
-            "type": "object",
-            "additionalProperties": {"type": "string"},
-            "description": "key: one-line citation",
-        },
-        "notes": {"description": "free text"},
-    }
-    document["required"] = []  # any field may be inherited
-    return {"$schema": SCHEMA_DIALECT, "title": cls.__name__, **document}
-
-
 _MISSING = "missing"
 
 _ALLOWED = {
@@ -118,7 +99,8 @@ _ALLOWED = {
 
 
 @lru_cache(maxsize=64)
-def _adapter(cls: Any) -> Any:
+def adapter(cls: Any) -> Any:
+    """pydantic's TypeAdapter of a profile dataclass."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(cls)
@@ -149,7 +131,7 @@ def _validate(cls: type[T], data: Any, root: Located, sourced: bool) -> tuple[T,
     none: Any = None
     adapted: Any = cls
     try:
-        return _adapter(adapted).validate_python(data, context={"sourced": sourced}), []
+        return adapter(adapted).validate_python(data, context={"sourced": sourced}), []
     except ValidationError as error:
         dropped = shape.other_members(root, cls)
         details = error.errors(include_url=False)
@@ -164,7 +146,7 @@ def _fault(detail: Any, root: Located) -> Fault:
     if detail["type"] == "quantity":
         return Fault(node.file, node.line, field, context["message"], context["given"], context["allowed"])
     if detail["type"] == "missing":
-        return Fault(node.file, node.line, field, _missing_message(node, path[-1]))
+        return Fault(node.file, node.line, field, _MISSING)
     message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     if detail["type"] != "value_error":
         allowed = _ALLOWED.get(detail["type"].rpartition("_")[0], message)
@@ -175,12 +157,6 @@ def _fault(detail: Any, root: Located) -> Fault:
         return Fault(node.file, node.line, field, message)
     message = message.removeprefix(f"{culprit}: ")
     return Fault(child.file, child.line, ".".join(p for p in (*path, culprit) if p), message)
-
-
-def _missing_message(node: Located, name: str) -> str:
-    present = node.value if isinstance(node.value, dict) else {}
-    close = nearest(name, present)
-    return _MISSING + (f"; {close.replace('did you mean', 'is it').rstrip('?')} there?" if close else "")
 
 
 def _locate(root: Located, steps: tuple[str | int, ...]) -> tuple[Located, tuple[str, ...]]:
@@ -199,15 +175,14 @@ def _locate(root: Located, steps: tuple[str | int, ...]) -> tuple[Located, tuple
 
 
 def _said(fault: Fault, before: list[Fault]) -> bool:
-    """True if a fault of the same field is already listed (a figure with an unknown unit is one fault, not two)."""
-    return any(b.field == fault.field or b.field.startswith(fault.field + ".") for b in before if fault.field)
+    """True if a listed fault already accounts for it: of the same field, of a part of it, or a misspelling of it."""
 
+    def accounts(known: Fault) -> bool:
+        if known.meant and fault.message.startswith(_MISSING):
+            return fault.field == known.meant or fault.field.startswith(known.meant + ".")
+        return known.field == fault.field or known.field.startswith(fault.field + ".")
 
-def _close(document: dict[str, Any]) -> None:
-    for definition in (document, *document.get("$defs", {}).values()):
-        if definition.get("type") == "object" and "properties" in definition:
-            definition["additionalProperties"] = False
-            definition["required"] = []
+    return bool(fault.field) and any(map(accounts, before))
 
 
 def _fresh(stamps: _Stamps) -> bool:

@@ -24,7 +24,7 @@ def core_schema_of(base: str) -> Any:
         return int(number) if base == units.COUNT else number
 
     return core_schema.with_info_plain_validator_function(
-        validate, metadata={"pydantic_js_functions": [lambda _schema, _handler: _json(base)]}
+        validate, metadata={"pydantic_js_functions": [lambda _schema, _handler: json_schema(base)]}
     )
 
 
@@ -45,7 +45,8 @@ def _refusal(message: str, given: str, allowed: str) -> PydanticCustomError:
     return PydanticCustomError("quantity", "{message} (given {given}; allowed {allowed})", detail)
 
 
-def _json(base: str) -> dict[str, Any]:
+def json_schema(base: str) -> dict[str, Any]:
+    """JSON schema of a field of dimension ``base``: a figure, or a text with a unit."""
     quantity: dict[str, Any] = {"type": ["string", "number"] if base in (units.RATIO, units.COUNT) else "string"}
     quantity["description"] = units.allowed(base)
     figure = {

@@ -12,9 +12,10 @@ from simulator.profiles.fields import Seconds
 class Host:
     """CPU time that no kernel hides.
 
-    step, sequence: per engine step, and on top per running sequence (scheduling, sampling). first_token: once per request
-    between its last prompt chunk and the client. eager_layer: host dispatch of one layer of a prefill that is not replayed
-    from a graph. request, prompt_token: front end (HTTP, tokenizer), one server for all requests, per request and per token.
+    step, sequence: per engine step, and on top per running sequence (scheduling, sampling). first_token: once per
+    request between its last prompt chunk and the client. eager_layer: host dispatch of one layer of a prefill that is
+    not replayed from a graph. request, prompt_token: front end (HTTP, tokenizer), one server for all requests, per
+    request and per token.
     """
 
     step: Seconds
@@ -30,10 +31,10 @@ class Runtime:
     """A stack such as vllm, sglang, trtllm, jax, cann, or a kernel library such as deepgemm.
 
     vendors: whose devices it runs on. launch: kernels replayed from a captured graph or launched one by one. schedule:
-    prompts share steps with decodes (mixed) or get steps of their own (prefill_first). fusions: names of the fusion passes
-    it applies, in order. host: only of stacks that serve. aliases: other spellings of its name. closest: stacks whose
-    kernels stand in, best first, where it has none of a family. reference: it stands in for stacks of its vendors that
-    nobody described.
+    prompts share steps with decodes (mixed) or get steps of their own (prefill_first). fusions: names of the fusion
+    passes it applies, in order. host: only of stacks that serve. aliases: other spellings of its name. closest: stacks
+    whose kernels stand in, best first, where it has none of a family. reference: it stands in for stacks of its vendors
+    that nobody described.
     """
 
     name: str

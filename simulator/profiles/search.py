@@ -22,6 +22,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """Kind of profile -> its folders below a root. A runtime is a folder with a runtime.yaml, the rest single files."""
 
+_LONGEST_NAME = 200
 _SUFFIXES = (".yaml", ".yml")
 _own: tuple[Path, ...] = ()
 
@@ -86,7 +87,7 @@ def find(kind: str, name: str | Path) -> Path:
     """File of the profile ``name`` (a name, or a path to a YAML file). ProfileError lists close names."""
     text = str(name)
     if isinstance(name, Path) or os.sep in text or text.endswith(_SUFFIXES):
-        path = Path(text)
+        path = Path(text.replace("\0", "?"))
         if kind == "runtime" and (path / "runtime.yaml").is_file():
             return path / "runtime.yaml"
         return path
@@ -101,7 +102,7 @@ def find(kind: str, name: str | Path) -> Path:
 
 def candidates(kind: str, name: str) -> list[Path]:
     """Every file that ``name`` could mean, in search order."""
-    if not name or name.startswith("."):
+    if not name or name.startswith(".") or "\0" in name or len(name) > _LONGEST_NAME:
         return []
     if kind == "runtime":
         return [p for f in folders(kind) if (p := f / name / "runtime.yaml").is_file()]

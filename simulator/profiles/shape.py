@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from simulator.profiles.errors import Fault, nearest
+from simulator.profiles.errors import Fault, closest
 from simulator.profiles.figures import is_figure
 from simulator.profiles.yaml_source import Located
 
@@ -65,9 +65,10 @@ def _walk_dataclass(node: Located, cls: type, path: tuple[str, ...]) -> Iterator
         if key in known:
             yield from _walk(child, known[key], (*path, key))
         elif path or key not in ENVELOPE:
-            close = nearest(key, known)
-            message = "unknown key" + (f", {close}" if close else "")
-            yield Fault(child.file, child.line, ".".join((*path, key)), message, repr(key), ", ".join(known))
+            close = closest(key, known)
+            message = "unknown key" + (f", did you mean {close!r}?" if close else "")
+            meant = ".".join((*path, close)) if close else ""
+            yield Fault(child.file, child.line, ".".join((*path, key)), message, repr(key), ", ".join(known), meant)
 
 
 def _unwrap(hint: Any, node: Located) -> Any:

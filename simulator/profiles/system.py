@@ -73,7 +73,7 @@ class System:
     """Devices of one kind joined by a fabric.
 
     device: canonical device name. devices_per_node, max_nodes: hosts and their number. ranks_per_device: software ranks a
-    device shows (2 for a TPU chip with two core-devices). all_in_power: provisioned facility power per device, network
+    device shows (2 for a TPU chip with two core-devices). devices_per_package: dies that are sold and powered as one part. all_in_power: provisioned facility power per device, network
     and cooling share included. routes: measured rates of single transfers, "scope/transport/direction" -> rate.
     """
 
@@ -86,6 +86,7 @@ class System:
     host: Host
     all_in_power: Watts
     ranks_per_device: Count = 1
+    devices_per_package: Count = 1
     routes: Mapping[str, BytesPerSecond] = field(default_factory=dict)
 
     @property

@@ -222,6 +222,7 @@ class _Builder:
         for event in self.events:
             if isinstance(event, yaml.MappingEndEvent):
                 break
+            line_of_key = _line_of(event.start_mark)
             if not isinstance(event, yaml.ScalarEvent):
                 raise self.fault(event, "a key must be a plain word")
             key = event.value
@@ -230,5 +231,5 @@ class _Builder:
             if key in entries:
                 raise self.fault(event, f"key {key!r} appears twice", f"first on line {entries[key].line}")
             built = self.node(next(self.events), depth + 1)
-            entries[key] = replace(built, line=event.start_mark.line + 1)
+            entries[key] = replace(built, line=line_of_key)
         return Located(entries, self.file, line, 1 + sum(e.size for e in entries.values()))

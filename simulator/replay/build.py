@@ -116,8 +116,7 @@ class _Builder:
 
     def add(self, node: Node) -> None:
         """One program node per rank class, one over all classes for a collective, none for what takes no time."""
-        meets = len(self.everyone) > 1 and isinstance(node.op, CollectiveOp)
-        if node.template in self.free and not meets:
+        if node.template in self.free:
             for made in self.producer:
                 before = self._waits(node, made)
                 made.update((v, before) for v in node.outputs)

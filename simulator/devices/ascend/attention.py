@@ -38,7 +38,7 @@ class Tasks:
 
 
 def tasks_of(term: Attention, kernel: Kernel) -> Tasks:
-    """How the kernel cuts the work: traits merge_tokens, merge_rows and key_block say what it does."""
+    """How the kernel cuts the work: traits merge_tokens, merge_rows, row_block and key_block."""
     fields = (term.batch, term.q_len, term.kv_len, term.heads, term.kv_heads, term.window)
     batch, q, kv, heads, kv_heads, window = np.broadcast_arrays(*(hw.array(x) for x in fields))
     group = heads / np.maximum(kv_heads, 1.0)
@@ -56,6 +56,8 @@ def tasks_of(term: Attention, kernel: Kernel) -> Tasks:
         count = np.where(merged, batch * kv_heads, batch * heads * np.ceil(q / QUERY_BLOCK))
         rows = np.where(merged, group * q, tokens)
         span = np.where(merged, q, tokens)
+    least = float(kernel.traits.get("row_block", 1))
+    rows = np.ceil(rows / least) * least
     keys = _visible(q, kv, window, span, block, bool(term.causal) and not term.selected)
     alone = (q <= 1) & (not limit)
     return Tasks(count, rows, keys, np.ceil(keys / block), alone)
@@ -66,12 +68,13 @@ def _visible(
 ) -> np.ndarray:
     """Keys of a task in whole blocks, averaged over the query blocks of a causal sweep."""
     capped = np.where(window > 0, np.minimum(kv, window + span), kv)
+    whole = np.ceil(capped / hw.CUBE_SIDE) * hw.CUBE_SIDE  # the last block is cut to what there is
     if not causal:
-        return np.asarray(np.ceil(capped / block) * block)
+        return np.asarray(whole)
     blocks = np.maximum(np.ceil(q / np.maximum(span, 1.0)), 1.0)
     position = np.floor((np.arange(POSITIONS)[:, None] + 0.5) / POSITIONS * blocks.ravel()).reshape(-1, *q.shape)
     last = np.minimum(kv - q + np.minimum((position + 1.0) * span, q), capped)
-    return np.asarray((np.ceil(last / block) * block).mean(0))
+    return np.asarray(np.minimum(np.ceil(last / block) * block, whole).mean(0))
 
 
 def attention_cost(term: Attention, device: Ascend, kernel: Kernel) -> Cost:

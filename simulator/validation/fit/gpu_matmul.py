@@ -150,11 +150,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("measurements", type=Path)
     parser.add_argument("--family", action="append", choices=FAMILIES, default=None)
     parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--keep-efficiencies", action="store_true", help="fit stack values only")
     parser.add_argument("--held-out", action="store_true")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args(arguments)
     data = [read(args.measurements, family) for family in args.family or FAMILIES]
     batch, free = collect(data, all_rows(data))
+    if args.keep_efficiencies:
+        free = [f for f in free if not f.hardware]
     before = {f.key: f.figure.value for f in free}
     after = fit(batch, free, args.rounds)
     lines = [f"{len(free)} free figures", *report(data, before, "before"), *report(data, after, "after")]

@@ -44,7 +44,12 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "step_latency": (1e-10, 3e-6),
     "tile_start": (1e-10, 5e-6),
     "tensor_share": (0.05, 1.0),
-    "memory_share": (0.3, 1.0),
+    "memory_share": (0.3, 1.1),
+    "row_passes": (1e-3, 12.0),
+    "slot_passes": (1e-3, 12.0),
+    "skipped_tile": (1e-9, 3e-6),
+    "host_floor": (1e-5, 2e-3),
+    "exchange_share": (0.1, 1.0),
 }
 
 
@@ -73,6 +78,11 @@ class Free:
     key: Key
     figure: Figure
     name: str
+
+    @property
+    def hardware(self) -> bool:
+        """True for an efficiency of an architecture, False for a value of a stack."""
+        return "hardware_profiles" in Path(self.key[0]).parts
 
 
 def samples(groups: Sequence[KernelRows], seconds: Array, keep: npt.NDArray[np.bool_]) -> tuple[list[Sample], list[Free]]:

@@ -17,7 +17,7 @@ import pandas as pd
 from simulator.devices.tpu.hardware import one_core
 from simulator.profiles import Kernel, ProfileError, figures_of, load_device, load_kernels
 from simulator.profiles.ascend import Ascend
-from simulator.profiles.kernels import Trait
+from simulator.profiles.kernels import Trait, canonical_runtime
 from simulator.profiles.tpu import Tpu
 from simulator.validation.predict.gpu_rows import column
 from simulator.validation.predict.prediction import FloatArray, Prediction, blank, supported, worst
@@ -32,13 +32,13 @@ REFERENCE = {"google": "jax", "huawei": "cann"}
 class Group:
     """Rows (positions ``index``) of one device and kernel; ``seconds`` costs them all in one call.
 
-    facts: what the stack's kernel table is asked with. traits: choices spelled out in the kernel's name (block sizes).
+    stack: name of the software stack without its version. facts: what the vendor's kernel table is asked with. traits: choices spelled out in the kernel's name (block sizes).
     """
 
     index: npt.NDArray[np.intp]
     device: str
     unit: str
-    runtime: str
+    stack: str
     family: str
     facts: Mapping[str, str]
     seconds: Seconds
@@ -60,9 +60,11 @@ class Hardware:
 
     def kernel(self, group: Group, device: Device) -> Kernel:
         """The kernel of the group's stack that serves its facts."""
-        table = load_kernels(group.runtime or REFERENCE[device.vendor], group.family, device.vendor)
-        kernel = table.select(device.architecture, **group.facts)
-        return replace(kernel, traits={**kernel.traits, **group.traits})
+        reference = REFERENCE[device.vendor]
+        table = load_kernels(reference, group.family, device.vendor)
+        kernel = table.select(device.architecture, fw=group.stack, **group.facts)
+        foreign = "" if canonical_runtime(group.stack or reference) == reference else group.stack
+        return replace(kernel, traits={**kernel.traits, **group.traits}, substituted_for=foreign)
 
 
 BUNDLED = Hardware()
@@ -78,7 +80,7 @@ def classes(rows: pd.DataFrame, *columns: str) -> Iterator[tuple[dict[str, str],
 
 
 def stack_of(fw: str) -> str:
-    """Runtime folder behind a ``fw`` column: the name without its version, "-" as "_"."""
+    """Stack behind a ``fw`` column: the name without its version, "-" as "_"."""
     return runtime_of(fw).replace("-", "_")
 
 

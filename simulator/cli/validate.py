@@ -1,0 +1,26 @@
+"""``silicast validate``: error tables and plots against measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulator.cli.options import Format, check_format
+
+
+def validate(
+    files: Annotated[list[Path], typer.Argument(help="CSV tables or folders of measurements.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for tables, plots and index.html.")] = None,
+    format: Format = "table",
+) -> None:
+    """Predict FILES and compare with what was measured, by family, device, size class and stack."""
+    check_format(format)
+    from simulator.validation.accuracy import validate_files
+    from simulator.validation.accuracy_report import print_accuracy, write_accuracy
+
+    accuracy = validate_files(files)
+    if out is not None:
+        write_accuracy(accuracy, out)
+    print_accuracy(accuracy, format)

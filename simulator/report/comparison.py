@@ -1,0 +1,80 @@
+"""A comparison on the terminal and on disk."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from simulator.profiles.output import make_folder, write_atomically
+from simulator.report.terminal import Column, plain, print_json, print_table, rows_to_csv
+from simulator.study.compare import Comparison
+
+COLUMNS = (
+    Column("device", "device", right=False),
+    Column("num_devices", "n"),
+    Column("fits_text", "fits", right=False),
+    Column("ttft_ms", "TTFT ms"),
+    Column("tpot_ms", "TPOT ms"),
+    Column("input_tok_s_per_dev", "input tok/s/dev", 3),
+    Column("output_tok_s_per_dev", "output tok/s/dev", 3),
+    Column("j_per_output_tok", "J/output tok", 2),
+    Column("usd_per_mtok_input", "$/Mtok input", 2),
+    Column("usd_per_mtok_output", "$/Mtok output", 2),
+    Column("bound", "binds (prefill / decode)", right=False),
+    Column("fidelity", "fidelity", right=False),
+    Column("error_band_pct", "± %", 2),
+)
+
+
+def print_comparison(comparison: Comparison, format: str) -> None:
+    """The comparison on stdout as table, json or csv."""
+    if format == "json":
+        print_json(document(comparison))
+    elif format == "csv":
+        sys.stdout.write(rows_to_csv(comparison.rows))
+    else:
+        rows = [dict(r) | {"fits_text": _fits(r)} for r in comparison.rows]
+        print_table(rows, COLUMNS, title=f"{comparison.scenario}, cheapest output token first", notes=notes(comparison))
+
+
+def document(comparison: Comparison) -> dict[str, Any]:
+    """JSON document: scenario, rows, and the devices that cannot run the work."""
+    failures = [{"device": d, "reason": reason} for d, reason in comparison.failures]
+    return {"scenario": comparison.scenario, "rows": list(comparison.rows), "failures": failures}
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What a reader must know to read the table."""
+    found = []
+    if comparison.rows:
+        first = comparison.results[0]
+        steps = []
+        for phase in first.phases.values():
+            each = "prompt tokens" if phase.phase == "prefill" else "tokens of context"
+            steps.append(f"{phase.phase} = one step of {phase.requests} requests, {phase.context:,.0f} {each} each")
+        found.append("; ".join(steps) + " (requests rounded up to one per rank).")
+        found.append(f"Cost basis: {first.cost_basis}. tok/s, J and W are per device; a device is a GPU, a TPU chip or an Ascend die.")
+        found.append("± %: expected error of the slower phase, from rows of comparable kernels; TTFT and TPOT are step times without queueing.")
+    for result in comparison.results:
+        rest = [n for n in result.notes if not n.startswith("changed")]
+        estimated = f"{len(result.estimated_figures)} of its figures are estimated" if result.estimated_figures else ""
+        text = "; ".join(t for t in (*rest, estimated) if t)
+        if text:
+            found.append(f"{result.device}: {text}.")
+    found += [f"{device}: not run, {reason}" for device, reason in comparison.failures]
+    return found
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> None:
+    """comparison.json and comparison.csv in ``folder``."""
+    make_folder(folder)
+    write_atomically(folder / "comparison.json", json.dumps(plain(document(comparison)), indent=2, ensure_ascii=False) + "\n")
+    write_atomically(folder / "comparison.csv", rows_to_csv(comparison.rows))
+
+
+def _fits(row: dict[str, Any] | Any) -> str:
+    if row["fits"]:
+        return "yes"
+    return f"needs {row['smallest_num_devices']}" if row["smallest_num_devices"] else "no"

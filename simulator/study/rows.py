@@ -1,0 +1,76 @@
+"""The row users compare: latency, throughput, energy, money, fit and reason, each with its unit in the name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simulator.economics.money import usd_per_mtok
+from simulator.study.result import PhaseResult, Result
+
+Row = dict[str, Any]
+
+
+def row_of(result: Result) -> Row:
+    """The flat row of a result; a figure that does not exist (no such phase, no price) is None, never zero."""
+    prefill, decode = result.phases.get("prefill"), result.phases.get("decode")
+    row: Row = {
+        "scenario": result.scenario,
+        "device": result.device,
+        "system": result.system,
+        "model": result.model,
+        "num_devices": result.num_devices,
+        "parallel": " ".join(f"{k}{v}" for k, v in result.layout.items() if v > 1) or "one rank",
+        "fits": all(p.memory.fits for p in result.phases.values()),
+        "smallest_num_devices": _smallest(result),
+        "ttft_ms": prefill.seconds * 1e3 if prefill else None,
+        "tpot_ms": _tpot(decode),
+    }
+    row |= _rates(result, prefill, decode)
+    row |= {
+        "cost_basis": result.cost_basis,
+        "usd_per_device_hour": result.usd_per_device_hour,
+        "power_w_per_dev": _power(decode or prefill),
+        "bound": " / ".join(p.bound for p in result.phases.values()),
+        "fidelity": max((p.fidelity for p in result.phases.values()), key=("calibrated", "derived", "estimated").index),
+        "error_band_pct": max(p.band_pct for p in result.phases.values()),
+        "runtime": result.runtime,
+        "estimated_figures": len(result.estimated_figures),
+    }
+    return row
+
+
+def _rates(result: Result, prefill: PhaseResult | None, decode: PhaseResult | None) -> Row:
+    n, price = result.num_devices, result.usd_per_device_hour
+    into = prefill.tokens / prefill.seconds / n if prefill else None
+    out = decode.tokens / decode.seconds / n if decode else None
+    return {
+        "output_tok_s_per_dev": out,
+        "input_tok_s_per_dev": into,
+        "j_per_output_tok": _joules(decode, n),
+        "j_per_input_tok": _joules(prefill, n),
+        "usd_per_mtok_input": _number(usd_per_mtok(price, into)) if into is not None else None,
+        "usd_per_mtok_output": _number(usd_per_mtok(price, out)) if out is not None else None,
+    }
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _joules(phase: PhaseResult | None, devices: int) -> float | None:
+    return None if phase is None else float(phase.energy.total) * devices / phase.tokens
+
+
+def _power(phase: PhaseResult | None) -> float | None:
+    return None if phase is None else float(phase.energy.total) / phase.seconds
+
+
+def _tpot(phase: PhaseResult | None) -> float | None:
+    if phase is None:
+        return None
+    return phase.seconds * phase.requests / phase.tokens * 1e3
+
+
+def _smallest(result: Result) -> int | None:
+    counts = [p.memory.smallest_num_devices for p in result.phases.values()]
+    return None if any(c is None for c in counts) else max(c for c in counts if c is not None)

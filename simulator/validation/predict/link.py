@@ -1,0 +1,50 @@
+"""Transfers between two devices or their hosts over one route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from simulator.fabric.link import route_of, transfer_seconds
+from simulator.profiles import ProfileError, load_device, load_kernels
+from simulator.validation.predict.prediction import Prediction, blank, supported
+from simulator.validation.predict.stacks import runtime_of
+from simulator.validation.predict.systems import system_for
+
+KEYS = ["device", "scope", "transport", "direction", "fw", "kernel"]
+
+
+def predict(rows: pd.DataFrame) -> Prediction:
+    """Time of each transfer."""
+    out = blank(len(rows))
+    table = rows.reset_index(drop=True)
+    for column in KEYS:
+        if column not in table:
+            table[column] = ""
+    for key, group in table.groupby(KEYS, sort=False, dropna=False):
+        index = group.index.to_numpy(dtype=np.intp)
+        try:
+            part = _group(dict(zip(KEYS, map(str, key), strict=True)), group)
+        except (ValueError, KeyError, ProfileError) as error:
+            part = blank(len(index), str(error).strip("'\""))
+        out.put(index, part)
+    return out
+
+
+def _group(key: dict[str, str], rows: pd.DataFrame) -> Prediction:
+    device = load_device(key["device"])
+    system = system_for(key["device"], 1)
+    route = route_of(system, key["scope"], key["transport"], key["direction"])
+    table = load_kernels(runtime_of(key["fw"]), "link", device.vendor)
+    facts = {"path": key["kernel"], "transport": key["transport"], "scope": key["scope"], "device": key["device"]}
+    kernel = table.select(device.architecture, **facts)
+    block, total = _numbers(rows["block_bytes"]), _numbers(rows["total_bytes"])
+    seconds = transfer_seconds(block, total, route, kernel.values)
+    firm = route.known and not table.substituted_for
+    return supported(np.asarray(seconds) * 1e6, "calibrated" if firm else "estimated")
+
+
+def _numbers(column: pd.Series[Any]) -> np.ndarray:
+    return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)

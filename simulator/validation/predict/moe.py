@@ -1,0 +1,108 @@
+"""Expert layers: rows of moe tables on NVIDIA GPUs; other vendors are handed to their own module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from simulator.devices.cost import Cost
+from simulator.devices.expert_loads import Routing
+from simulator.devices.gpu import FusedMoe, Loads, fused_moe_cost
+from simulator.profiles import ProfileError, load_system
+from simulator.profiles.gpu import Gpu
+from simulator.profiles.kernels import Kernel
+from simulator.validation.predict.expert_rows import RoutedRows
+from simulator.validation.predict.gpu_rows import (
+    Index,
+    KernelRows,
+    column,
+    device_of,
+    number,
+    predict_groups,
+    table_of,
+)
+from simulator.validation.predict.other_vendors import with_other_vendors
+from simulator.validation.predict.precision import Precision, precision_of
+from simulator.validation.predict.prediction import Prediction
+
+SIZES = ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep")
+DEFAULT_DISTRIBUTION = "balanced"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """One call of the core model on all rows of a group."""
+
+    moe: FusedMoe
+    routed: RoutedRows
+    host_factor: float
+
+    def __call__(self, gpu: Gpu, kernel: Kernel) -> Cost:
+        return fused_moe_cost(self.moe, gpu, kernel, self.host_factor)
+
+    def take(self, positions: Index) -> _Run:
+        """Only the layers at ``positions``."""
+        m, routed = self.moe, self.routed.take(positions)
+        held = m.held
+        kept = Loads(held.rows[positions], held.active[positions], routed.blocks)
+        arrays = {n: getattr(m, n)[positions] for n in ("tokens", "spread", "hidden", "inter", "topk", "experts", "ranks")}
+        return _Run(replace(m, held=kept, **arrays), routed, self.host_factor)
+
+
+def groups(rows: pd.DataFrame) -> tuple[list[KernelRows], dict[int, str]]:
+    """(groups of rows by device and kernel facts, reason by position of a row that cannot be predicted)."""
+    facts = pd.DataFrame({n: column(rows, n) for n in ("device", "fw", "kernel", "dtype", "mode", "op")})
+    sizes = {name: number(rows, name, 1.0 if name in ("tp", "ep") else np.nan) for name in SIZES}
+    dist = column(rows, "dist", DEFAULT_DISTRIBUTION).to_numpy()
+    sound = np.isfinite(np.stack(list(sizes.values()))).all(axis=0)
+    found: list[KernelRows] = []
+    reasons = {int(i): "tokens, hidden, inter, topk and experts must be numbers" for i in np.flatnonzero(~sound)}
+    for key, index in facts.reset_index(drop=True).groupby(list(facts), sort=True).indices.items():
+        device, fw, kernel, dtype, mode, op = key
+        where = index[sound[index]]
+        gpu, precision = device_of(device), precision_of(dtype)
+        if gpu is None or precision is None:
+            reason = f"no moe model for {device!r}" if gpu is None else f"unknown dtype {dtype!r}"
+            reasons.update((int(i), reason) for i in where)
+            continue
+        run = _run({n: v[where] for n, v in sizes.items()}, dist[where], op, precision, gpu)
+        chosen = {"op": op, "dtype": dtype, "kernel": kernel, "mode": mode}
+        found.append(KernelRows(where, gpu, table_of(fw, "moe"), chosen, run))
+    return found, reasons
+
+
+def _run(s: dict[str, np.ndarray], dist: np.ndarray, op: str, precision: Precision, gpu: Gpu) -> _Run:
+    # a megakernel's rows count tokens of one rank, all others those of the whole expert-parallel group
+    tokens = s["tokens"] * s["ep"] if op == "moe_megakernel" else s["tokens"]
+    columns = zip(tokens, s["experts"], s["topk"], s["ep"], dist, strict=True)
+    routed = RoutedRows(tuple(Routing(int(t), int(e), int(k), int(r), str(d)) for t, e, k, r, d in columns))
+    moe = FusedMoe(
+        tokens=tokens,
+        held=routed.held(),
+        spread=routed.spread(),
+        hidden=s["hidden"],
+        inter=s["inter"] / np.maximum(s["tp"], 1.0),
+        topk=s["topk"],
+        experts=s["experts"],
+        ranks=np.maximum(s["ep"], 1.0),
+        a_dtype=precision.activation,
+        b_dtype=precision.weight,
+        rate=precision.rate,
+    )
+    return _Run(moe, routed, _host_factor(gpu))
+
+
+def _host_factor(gpu: Gpu) -> float:
+    """Slowness of the host that carries ``gpu`` by default."""
+    try:
+        system = load_system(gpu.default_system)
+    except ProfileError:
+        return 1.0
+    return float(system.host.cpu_factor) if system.host is not None else 1.0
+
+
+def predict(rows: pd.DataFrame) -> Prediction:
+    """Predicted time of each row of a moe table, microseconds."""
+    return with_other_vendors(rows, "moe", lambda r: predict_groups(len(r), *groups(r)))

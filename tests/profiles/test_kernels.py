@@ -1,0 +1,121 @@
+"""Kernel tables: matching, architecture overrides, stand-ins for unknown stacks, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulator.profiles import ProfileError, load_kernels, load_runtime
+from simulator.profiles.check import check_file
+from simulator.profiles.kernels import canonical_runtime, families
+
+GEMM = """\
+sources: {fit: a fit}
+kernels:
+  - match: {dtype: [bfloat16, fp16], kernel: "torch_*", tp: 8}
+    traits: {split_k: true}
+    values: {launch_floor: {value: 2.6 us, kind: calibrated, source: fit, rows: 120}}
+    architectures: {blackwell: {values: {launch_floor: {value: 1.9 us, kind: calibrated, source: fit}}}}
+  - match: {dtype: fp8}
+    values:
+      launch_floor: {value: 3 us, kind: calibrated, source: fit}
+      share: {value: "0.5", kind: estimated, source: fit}
+"""
+
+
+@pytest.fixture
+def stack(own: Path) -> Path:
+    """A user's own runtime with one family file."""
+    folder = own / "workloads" / "runtimes" / "mystack"
+    folder.mkdir(parents=True)
+    (folder / "testfamily.yaml").write_text(GEMM)
+    (folder / "runtime.yaml").write_text("vendors: [nvidia]\naliases: [my-other-stack]\nclosest: [vllm]\n")
+    return folder
+
+
+def test_the_first_kernel_that_matches_wins(stack: Path) -> None:
+    table = load_kernels("mystack", "testfamily")
+    torch = table.select("hopper", dtype="fp16", kernel="torch_flow", tp=8.0, layout="ignored")
+    assert torch.values == {"launch_floor": 2.6e-6}
+    assert torch.traits == {"split_k": True}
+    assert table.select("blackwell", dtype="fp16", kernel="torch_flow", tp=8).values == {"launch_floor": 1.9e-6}
+    assert table.select("hopper", dtype="fp8").values == {"launch_floor": 3e-6, "share": 0.5}
+
+
+def test_a_fact_that_is_not_given_does_not_match(stack: Path) -> None:
+    table = load_kernels("mystack", "testfamily")
+    with pytest.raises(ProfileError, match="no testfamily kernel serves these facts"):
+        table.select("hopper", dtype="fp16", kernel=None)
+
+
+def test_versions_and_aliases_name_the_same_stack(stack: Path) -> None:
+    assert canonical_runtime("MyStack-1.2.0rc3") == "mystack"
+    assert canonical_runtime("my_other_stack v0.1") == "mystack"
+    assert canonical_runtime("trtllm-1.3.0rc20") == canonical_runtime("TensorRT-LLM") == "trtllm"
+
+
+def test_an_unknown_stack_is_replaced_and_says_so(stack: Path) -> None:
+    kernel = load_kernels("nobodys-engine", "testfamily").select("hopper", dtype="fp8")
+    assert kernel.runtime == "mystack"
+    assert kernel.substituted_for == "nobodys-engine"
+    assert load_kernels("mystack-2.0", "testfamily").substituted_for == ""
+
+
+def test_a_missing_family_comes_from_the_closest_stack(stack: Path) -> None:
+    vllm_families = families("vllm")
+    if not vllm_families:
+        pytest.skip("the bundled vllm runtime has no kernel families")
+    table = load_kernels("mystack", vllm_families[0])
+    assert (table.runtime, table.substituted_for) == ("vllm", "mystack")
+
+
+def test_a_stack_of_another_vendor_does_not_stand_in(stack: Path) -> None:
+    with pytest.raises(ProfileError, match="on google devices"):
+        load_kernels("nobodys-engine", "testfamily", vendor="google")
+
+
+def test_an_unknown_family_lists_the_known(stack: Path) -> None:
+    with pytest.raises(ProfileError, match="did you mean 'testfamily'"):
+        load_kernels("mystack", "testfamly")
+    with pytest.raises(ProfileError):
+        load_kernels("mystack", "../testfamily")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "values: {launch_floor: {value: 2.6 us, kind: calibrated, source: fit, rows: 120}}",
+            "values: {a: 2.6 us}",
+            ":5: ",
+        ),
+        ("2.6 us", "2.6 parsec", "unknown unit 'parsec'"),
+        ("2.6 us", "-2.6 us", "negative; only values called *_offset may be"),
+        ("  - match: {dtype: fp8}", "  - macht: {dtype: fp8}", "did you mean 'match'?"),
+        ("kernels:", "kernel:", "did you mean 'kernels'?"),
+        ("kind: estimated, source: fit}", "kind: estimated, source: fitt}", "unknown source"),
+        ("traits: {split_k: true}", "traits: [split_k]", "a mapping is expected (given a list)"),
+    ],
+)
+def test_a_bad_kernel_file_names_the_line(stack: Path, old: str, new: str, says: str) -> None:
+    path = stack / "testfamily.yaml"
+    assert old in GEMM
+    path.write_text(GEMM.replace(old, new, 1))
+    assert any(says in str(f) and str(f).startswith(str(path)) for f in check_file(path)), check_file(path)
+    with pytest.raises(ProfileError):
+        load_kernels("mystack", "testfamily")
+
+
+def test_more_than_eight_values_are_refused(stack: Path) -> None:
+    many = ", ".join(f"v{i}: {{value: {i} us, kind: calibrated, source: fit}}" for i in range(9))
+    (stack / "testfamily.yaml").write_text(f"sources: {{fit: f}}\nkernels:\n  - values: {{{many}}}\n")
+    with pytest.raises(ProfileError, match=r"too many values \(given 9; allowed at most 8\)"):
+        load_kernels("mystack", "testfamily")
+
+
+def test_the_serving_stacks_state_their_host_costs() -> None:
+    for name in ("vllm", "sglang", "trtllm", "jax", "cann"):
+        runtime = load_runtime(name)
+        assert runtime.host is not None
+        assert 0 < runtime.host.sequence < runtime.host.step < 5e-3
