@@ -25,14 +25,18 @@ SAMPLED_LARGEST = 1024.0  # upper end of the weights of power_law_sampled_a
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """One routing situation. tokens: over all ranks. distribution: balanced, uniform, power_law_a, power_law_sampled_a."""
+    """One routing situation.
+
+    tokens: over all ranks. distribution: balanced, uniform, power_law_a, power_law_sampled_a. left_over: where a power law
+    puts what rounding leaves over: "level" (rank by rank, least loaded expert) or "first" (lowest expert numbers).
+    """
 
     tokens: int
     experts: int
     topk: int
     ranks: int
     distribution: str
-    left_over: str = "spread"
+    left_over: str = "level"
 
     @property
     def local_experts(self) -> int:
@@ -68,22 +72,54 @@ def _bounded_power_law(u: Array, alpha: float, low: float, high: float) -> Array
 
 
 def _power_law(r: Routing, alpha: float) -> Array:
-    """Weights scaled to T K rows and rounded; what rounding leaves over goes to (or comes from) the largest, ties at random."""
+    """Weights scaled to T K rows, rounded and cut at T; what is left over goes rank by rank to the least loaded experts."""
     rng = np.random.default_rng(SEED)
-    u, tie = rng.random((DRAWS, r.experts)), rng.random((DRAWS, r.experts))
     total = r.tokens * r.topk
     low, high = (1.0, max(0.8 * r.tokens, 1.0)) if total > r.experts else (0.01, 2.0)
-    weight = _bounded_power_law(u, alpha, low, high)
-    loads = np.round(weight / weight.sum(axis=1, keepdims=True) * total)
+    weight = _bounded_power_law(rng.random((DRAWS, r.experts)), alpha, low, high)
+    exact = weight / weight.sum(axis=1, keepdims=True) * total
     if r.left_over == "first":
-        tie = np.broadcast_to(np.arange(r.experts, dtype=np.float64), u.shape)
-        loads = np.floor(weight / weight.sum(axis=1, keepdims=True) * total)
+        return _first_experts(np.floor(exact), total)
+    return _level(np.minimum(np.round(exact), r.tokens), total, r)
+
+
+def _first_experts(loads: Array, total: int) -> Array:
+    """What is left over goes once round to the largest, then to the experts of the lowest number."""
     left = total - loads.sum(axis=1)
-    order = np.lexsort((tie, -loads), axis=1)
-    rank = np.argsort(order, axis=1)
-    base, more = np.divmod(np.abs(left), r.experts)
-    change = base[:, None] + (rank < more[:, None])
-    return np.asarray(np.maximum(loads + np.sign(left)[:, None] * change, 0.0))
+    rank = np.argsort(np.argsort(-loads, axis=1, kind="stable"), axis=1)
+    base, more = np.divmod(left, loads.shape[1])
+    return np.asarray(loads + base[:, None] + (rank < more[:, None]))
+
+
+def _level(loads: Array, total: int, r: Routing) -> Array:
+    """Ranks in turn give one more row to their least loaded expert, or take one from their most loaded one."""
+    ranks = max(1, r.ranks)
+    if r.experts % ranks:
+        ranks = 1
+    left = total - loads.sum(axis=1)
+    share, more = np.divmod(np.abs(left), ranks)
+    each = share[:, None] + (np.arange(ranks)[None, :] < more[:, None])
+    parts = loads.reshape(len(loads) * ranks, -1)
+    sign = np.repeat(np.sign(left), ranks)[:, None]
+    filled = _fill(sign * parts, each.ravel()) * np.where(sign == 0, 0.0, sign)
+    return np.asarray(np.clip(np.where(sign == 0, parts, filled), 0.0, r.tokens).reshape(loads.shape))
+
+
+def _fill(parts: Array, rows: Array) -> Array:
+    """Raise the smallest entries of each row of ``parts`` by ``rows`` in total, one unit at a time."""
+    order = np.argsort(parts, axis=1, kind="stable")
+    ordered = np.take_along_axis(parts, order, axis=1)
+    count = np.arange(1, parts.shape[1] + 1)
+    need = ordered * count - np.cumsum(ordered, axis=1)  # units that bring the first ``count`` entries to the last one
+    used = (need <= rows[:, None]).sum(axis=1)
+    below = np.take_along_axis(np.cumsum(ordered, axis=1), used[:, None] - 1, axis=1)[:, 0]
+    level, extra = np.divmod(below + rows, used)
+    place = np.arange(parts.shape[1])[None, :]
+    raised = level[:, None] + (place < extra[:, None])
+    result = np.where(place < used[:, None], raised, ordered)
+    out = np.empty_like(parts)
+    np.put_along_axis(out, order, result, axis=1)
+    return out
 
 
 def _sampled(r: Routing, alpha: float) -> Array:

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from simulator.devices.cost import Cost
+from simulator.devices.gpu.attention import attention_cost
+from simulator.devices.gpu.elementwise import elementwise_cost
+from simulator.devices.gpu.gather import gather_cost
+from simulator.devices.gpu.grouped_matmul import grouped_matmul_cost
+from simulator.devices.gpu.indexer import index_scores_cost
+from simulator.devices.gpu.matmul import matmul_cost
+from simulator.devices.gpu.top_k import top_k_cost
 from simulator.devices.peaks import Device
 from simulator.ops.work import Attention, Elementwise, Gather, GroupedMatmul, IndexScores, Matmul, Term, TopK
 from simulator.profiles.ascend import Ascend
@@ -27,20 +34,18 @@ def kernel_cost(term: Term, device: Device, kernel: Kernel) -> Cost:
 
 
 def _gpu_cost(term: Term, gpu: Gpu, kernel: Kernel) -> Cost:
-    from simulator.devices import gpu as core
-
     if isinstance(term, Matmul):
-        return core.matmul_cost(term, gpu, kernel)
+        return matmul_cost(term, gpu, kernel)
     if isinstance(term, GroupedMatmul):
-        return core.grouped_matmul_cost(term, gpu, kernel)
+        return grouped_matmul_cost(term, gpu, kernel)
     if isinstance(term, Attention):
-        return core.attention_cost(term, gpu, kernel)
+        return attention_cost(term, gpu, kernel)
     if isinstance(term, IndexScores):
-        return core.index_scores_cost(term, gpu, kernel)
+        return index_scores_cost(term, gpu, kernel)
     if isinstance(term, TopK):
-        return core.top_k_cost(term, gpu, kernel)
+        return top_k_cost(term, gpu, kernel)
     if isinstance(term, Elementwise):
-        return core.elementwise_cost(term, gpu, kernel)
+        return elementwise_cost(term, gpu, kernel)
     if isinstance(term, Gather):
-        return core.gather_cost(term, gpu, kernel)
+        return gather_cost(term, gpu, kernel)
     raise TypeError(f"{type(term).__name__} is costed by the fabric, not by a device")

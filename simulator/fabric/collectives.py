@@ -8,6 +8,7 @@ import numpy as np
 
 from simulator.devices.cost import ZERO, Cost
 from simulator.fabric import all_to_all, custom_all_reduce, mesh, nccl, send_recv, torus
+from simulator.fabric.overlap import partly_overlapped
 from simulator.fabric.stack import CommStack
 from simulator.fabric.topology import Span, place, unit_of
 from simulator.ops.tensor import Number
@@ -53,7 +54,9 @@ def _seconds(kind: str, payload: Number, span: Span, stack: CommStack) -> Number
     own = stack.find("custom", topology=topology) if kind == "all_reduce" else None
     offset = stack.find("framework", topology=topology)
     if offset is not None:
-        base = base + offset.values.get("wait", 0.0) - offset.values.get("launch_saved", 0.0)
+        base = np.maximum(base - offset.values.get("launch_saved", 0.0), 0.0)
+        if "wait" in offset.values:
+            base = partly_overlapped(base, offset.values["wait"], offset.values["wait_overlap"])
     if own is None or span.outer is not None:
         return base
     return _custom(payload, span, own.values, own.traits, base)
@@ -98,7 +101,7 @@ def _pairwise(payload: Number, span: Span, stack: CommStack) -> Number:
 def _send(payload: Number, span: Span, stack: CommStack) -> Number:
     values = stack.need("send_recv", topology=span.inner.topology).values
     if span.outer is not None and span.per_domain == 1:
-        tier, start = span.outer, span.inner.start + span.outer.latency
+        tier, start = span.outer, span.inner.start + span.outer.start
         share = stack.need("tuner", topology=span.inner.topology).values["nic_share"]
         return start + payload / (share * tier.bandwidth)
     return send_recv.send_seconds(

@@ -18,11 +18,19 @@ STEPS = {"all_reduce": 2.0, "all_gather": 1.0, "reduce_scatter": 1.0, "broadcast
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What a ring sees: seconds to start, seconds of all its steps at one hop per step, bytes per second per rank."""
+    """What a ring sees: seconds to start, seconds of all its steps at one hop per step, the port of a rank.
+
+    border: rate at which a rank's share of the ring crosses between domains (inf inside one domain).
+    """
 
     start: float
     steps: float
     bandwidth: float
+    border: float = float("inf")
+
+    def rate(self, share: float, data: float = 1.0) -> float:
+        """Bytes per second under a protocol that reaches ``share`` of the port and carries ``data`` per byte sent."""
+        return min(share * self.bandwidth, data * self.border)
 
 
 def wire(kind: str, payload: Number, ranks: int) -> Number:
@@ -31,14 +39,23 @@ def wire(kind: str, payload: Number, ranks: int) -> Number:
 
 
 def protocol_seconds(
-    kind: str, payload: Number, ranks: int, path: Path, *, share: float, hops: float, local: float, start: float = 0.0
+    kind: str,
+    payload: Number,
+    ranks: int,
+    path: Path,
+    *,
+    share: float,
+    hops: float,
+    local: float,
+    data: float = 1.0,
+    start: float = 0.0,
 ) -> Number:
     """Time under a protocol that reaches ``share`` of the link and needs ``hops`` hop times per step.
 
-    local: weight of the pass of the rank's own share. start: extra seconds before the first step.
+    local: weight of the pass of the rank's own share. data: payload per byte sent. start: extra seconds at the beginning.
     """
-    volume = wire(kind, payload, ranks) + local * payload / ranks
-    return path.start + start + hops * path.steps + volume / (share * path.bandwidth)
+    own = local * payload / ranks / (share * path.bandwidth)
+    return path.start + start + hops * path.steps + wire(kind, payload, ranks) / path.rate(share, data) + own
 
 
 def fill_seconds(payload: Number, ranks: int, rate: float, fraction: float, chunk: float) -> Number:

@@ -52,11 +52,11 @@ def parameters(model: Model) -> Parameters:
     for v in graph.values:
         if v.role != "weight" or v.spec.dtype == "int32":
             continue
-        count = round(float(v.spec.elements)) * layers[_layer(v)]
+        count = round(float(v.spec.elements)) * layers[layer_of(v)]
         used = count
         if moe is not None and v.shard is not None and v.shard[1] == "experts":
             used = count * moe.topk // moe.experts
-        if _layer(v) >= model.num_layers:
+        if layer_of(v) >= model.num_layers:
             mtp += count
             continue
         total, active = total + count, active + used
@@ -85,9 +85,9 @@ def cache_bytes_per_token(model: Model, kv_format: str = "") -> float:
     narrow = formats(graph, choice)
     total = 0.0
     for v in narrow.values:
-        if v.role == "cache" and _layer(v) < model.num_layers and not _fixed(v, model):
+        if v.role == "cache" and layer_of(v) < model.num_layers and not stops_growing(v, model):
             row = float(v.spec.with_shape(1, 1, *v.spec.shape[2:]).nbytes)
-            total += row * layers[_layer(v)] / tokens_per_entry(v)
+            total += row * layers[layer_of(v)] / tokens_per_entry(v)
     return total
 
 
@@ -119,14 +119,15 @@ def _one_token(model: Model) -> tuple[Graph, dict[int, int]]:
     return graph, layers
 
 
-def _layer(v: Value) -> int:
+def layer_of(v: Value) -> int:
+    """Layer a weight or cache belongs to, -1 outside."""
     return int(v.name.split(".")[1]) if v.name.startswith("layers.") else -1
 
 
-def _fixed(v: Value, model: Model) -> bool:
+def stops_growing(v: Value, model: Model) -> bool:
     """Whether a cache stops growing: recurrent states, and windows."""
     tail = v.name.rsplit(".", 1)[-1]
     if "state" in tail or tail.startswith("window"):
         return True
     mixers = [layer.mixer for layer in model.sequence()]
-    return _layer(v) >= 0 and mixers[_layer(v)] == "gqa_window"
+    return layer_of(v) >= 0 and mixers[layer_of(v)] == "gqa_window"

@@ -11,7 +11,7 @@ from simulator.ops.op import Array
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """id: as in docs/invariants.md (D drift, S sharding, N identities). error and bound are relative unless ``what`` says counts."""
+    """id: D drift, N identity (docs/invariants.md). error and bound are relative unless ``what`` names a unit."""
 
     id: str
     what: str

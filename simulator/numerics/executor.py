@@ -1,7 +1,8 @@
 """Executes an operator graph in numpy on 1..N simulated ranks in lockstep (single program, multiple data).
 
-Every node runs Op.reference on each rank; collectives run CollectiveOp.exchange on each instance of their group. What was
-multiplied, touched and sent is counted on the way, so that the same run answers "is it right?" and "is it what is costed?".
+Every node runs Op.reference on each rank; collectives run CollectiveOp.exchange on each instance of their group. What
+was multiplied, touched and sent is counted on the way, so that the same run answers "is it right?" and "is it what is
+costed?".
 """
 
 from __future__ import annotations

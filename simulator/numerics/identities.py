@@ -14,9 +14,10 @@ from simulator.numerics.scale_down import with_mixers
 from simulator.numerics.trial import decode, logits, next_caches, prefill, run
 from simulator.ops.moe_gate import MoeGate
 from simulator.ops.op import Array
-from simulator.profiles.model import Model
+from simulator.profiles.model import Model, Moe
 
 TOKENS = 12
+DENSE = {"mla_dsa": "mla", "mla_dsa_reuse": "mla"}
 
 
 def identity_checks(model: Model) -> list[Check]:
@@ -28,9 +29,10 @@ def absorbed_equals_expanded(model: Model) -> list[Check]:
     """N1: MLA with the up-projections folded into queries and outputs = MLA with keys and values expanded."""
     if not _has(model, "mla"):
         return []
-    step = prefill(TOKENS)
-    found = logits(run(model, step, options=Options(absorbed_prefill=True)))
-    return [Check("N1", f"{model.name}: absorbed MLA = expanded MLA", worst(found, logits(run(model, step))), 1e-12)]
+    step, dense = prefill(TOKENS), with_mixers(model, DENSE)
+    absorbed = logits(run(dense, step, options=Options(absorbed_prefill=True)))
+    error = worst(absorbed, logits(run(dense, step)))
+    return [Check("N1", f"{model.name}: absorbed MLA = expanded MLA", error, 1e-12)]
 
 
 def prefill_equals_decode(model: Model) -> list[Check]:
@@ -54,8 +56,7 @@ def sparse_equals_dense(model: Model) -> list[Check]:
         return []
     step = prefill(TOKENS)
     wide = replace(model, indexer=replace(model.indexer, topk=TOKENS))
-    dense = with_mixers(model, {"mla_dsa": "mla", "mla_dsa_reuse": "mla"})
-    everything = worst(logits(run(wide, step)), logits(run(dense, step)))
+    everything = worst(logits(run(wide, step)), logits(run(with_mixers(model, DENSE), step)))
     gathered, masked = run(model, step), run(model, step, options=Options(masked_mha_below=TOKENS))
     return [
         Check("N3", f"{model.name}: sparse attention over all keys = dense attention", everything, 1e-12),
@@ -96,7 +97,7 @@ def gate_rules(model: Model) -> list[Check]:
     for node in result.graph.nodes:
         if isinstance(node.op, MoeGate):
             chosen, weights = (result.values[0][o] for o in node.outputs)
-            wrong += _gate_faults(model, chosen)
+            wrong += _gate_faults(model.moe, chosen)
             gap = max(gap, float(np.abs(weights.sum(axis=1) - model.moe.scale).max()))
     checks = [Check("N14", f"{model.name}: experts per token and groups (count of faults)", float(wrong), 0.0)]
     if model.moe.normalise:
@@ -104,16 +105,10 @@ def gate_rules(model: Model) -> list[Check]:
     return checks
 
 
-def _gate_faults(model: Model, chosen: Array) -> int:
-    if model.moe is None:
-        return 0
-    per_group = model.moe.experts // model.moe.groups
-    faults = 0
-    for row in chosen:
-        distinct = len(set(row.tolist())) == model.moe.topk
-        groups = {int(e) // per_group for e in row}
-        faults += not distinct or len(groups) > model.moe.topk_groups
-    return faults if model.moe.groups > 1 else 0
+def _gate_faults(moe: Moe, chosen: Array) -> int:
+    per_group = moe.experts // moe.groups
+    most = moe.topk_groups if moe.groups > 1 else 1
+    return sum(len(set(row)) != moe.topk or len({e // per_group for e in row}) > most for row in chosen.tolist())
 
 
 def _has(model: Model, mixer: str) -> bool:

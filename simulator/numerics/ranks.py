@@ -1,7 +1,7 @@
 """Numbering of simulated ranks and the members of each parallel group.
 
-Ranks of a pipeline stage are numbered (dp, cp, tp) with tp fastest; the same ranks form the expert groups (ep, moe_tp) with
-moe_tp fastest (see models.layout).
+Ranks of a pipeline stage are numbered (dp, cp, tp) with tp fastest; the same ranks form the expert groups (ep, moe_tp)
+with moe_tp fastest (see models.layout).
 """
 
 from __future__ import annotations

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulator.profiles.model import Layer, LayerRun, Model
+from simulator.profiles.model import (
+    CompressedAttention,
+    DeltaNet,
+    Gqa,
+    Indexer,
+    Layer,
+    LayerRun,
+    Mamba,
+    Mla,
+    Model,
+    Moe,
+)
 
 HIDDEN = 64
 VOCABULARY = 96
@@ -28,9 +39,15 @@ def scale_down(model: Model) -> Model:
         max_context=CONTEXT,
         layers=tuple(LayerRun(1, (kind,)) for kind in kinds),
         learned_positions=CONTEXT if model.learned_positions else 0,
+        gqa=model.gqa and _gqa(model.gqa),
+        mla=model.mla and _mla(model.mla),
+        indexer=model.indexer and _indexer(model.indexer),
+        delta_net=model.delta_net and _delta_net(model.delta_net),
+        mamba=model.mamba and _mamba(model.mamba),
+        compressed=model.compressed and _compressed(model.compressed),
+        dense=model.dense and replace(model.dense, width=32),
+        moe=model.moe and _moe(model.moe),
         published=None,
-        **_mixers(model),
-        **_feed_forwards(model),
     )
 
 
@@ -43,48 +60,44 @@ def with_mixers(model: Model, names: dict[str, str]) -> Model:
     return replace(model, layers=runs)
 
 
-def _mixers(model: Model) -> dict[str, object]:
-    """Attention, recurrent and indexer parts."""
-    small: dict[str, object] = {}
-    if model.gqa:
-        kv_heads = HEADS if model.gqa.kv_heads == model.gqa.heads else 2
-        window = 5 if model.gqa.window else 0
-        small["gqa"] = replace(model.gqa, heads=HEADS, kv_heads=kv_heads, head_dim=16, window=window)
-    if model.mla:
-        q_rank = 24 if model.mla.q_rank else 0
-        small["mla"] = replace(model.mla, heads=HEADS, q_rank=q_rank, kv_rank=16, nope_dim=8, rope_dim=4, v_dim=8)
-    if model.indexer:
-        small["indexer"] = replace(model.indexer, heads=HEADS, dim=16, topk=6, rope_dim=8)
-    if model.delta_net:
-        ratio = max(1, model.delta_net.value_heads // model.delta_net.key_heads)
-        small["delta_net"] = replace(
-            model.delta_net, key_heads=HEADS, key_dim=8, value_heads=HEADS * min(ratio, 2), value_dim=8
-        )
-    if model.mamba:
-        small["mamba"] = replace(model.mamba, heads=2 * HEADS, head_dim=8, groups=HEADS, state=8)
-    if model.compressed:
-        small["compressed"] = replace(
-            model.compressed, heads=HEADS, head_dim=16, rope_dim=4, q_rank=24, out_groups=HEADS, out_rank=8, window=4,
-            csa_ratio=2, hca_ratio=4,
-        )  # fmt: skip
-    return small
+def _gqa(part: Gqa) -> Gqa:
+    kv_heads = HEADS if part.kv_heads == part.heads else 2
+    return replace(part, heads=HEADS, kv_heads=kv_heads, head_dim=16, window=5 if part.window else 0)
 
 
-def _feed_forwards(model: Model) -> dict[str, object]:
-    """Dense and expert parts; eight experts in at most four groups."""
-    small: dict[str, object] = {}
-    if model.dense:
-        small["dense"] = replace(model.dense, width=32)
-    if model.moe:
-        groups = 4 if model.moe.groups > 1 else 1
-        small["moe"] = replace(
-            model.moe,
-            experts=8,
-            topk=min(model.moe.topk, 4),
-            width=16,
-            shared_width=16 if model.moe.shared_width else 0,
-            groups=groups,
-            topk_groups=2 if groups > 1 else 1,
-            hash_layers=min(model.moe.hash_layers, 1),
-        )
-    return small
+def _mla(part: Mla) -> Mla:
+    q_rank = 24 if part.q_rank else 0
+    return replace(part, heads=HEADS, q_rank=q_rank, kv_rank=16, nope_dim=8, rope_dim=4, v_dim=8)
+
+
+def _indexer(part: Indexer) -> Indexer:
+    return replace(part, heads=HEADS, dim=16, topk=6, rope_dim=8)
+
+
+def _delta_net(part: DeltaNet) -> DeltaNet:
+    ratio = min(2, max(1, part.value_heads // part.key_heads))
+    return replace(part, key_heads=HEADS, key_dim=8, value_heads=HEADS * ratio, value_dim=8)
+
+
+def _mamba(part: Mamba) -> Mamba:
+    return replace(part, heads=2 * HEADS, head_dim=8, groups=HEADS, state=8)
+
+
+def _compressed(part: CompressedAttention) -> CompressedAttention:
+    small = replace(part, heads=HEADS, head_dim=16, rope_dim=4, q_rank=24, out_groups=HEADS, out_rank=8)
+    return replace(small, window=4, csa_ratio=2, hca_ratio=4)
+
+
+def _moe(part: Moe) -> Moe:
+    """Eight experts in at most four groups."""
+    grouped = part.groups > 1
+    return replace(
+        part,
+        experts=8,
+        topk=min(part.topk, 4),
+        width=16,
+        shared_width=16 if part.shared_width else 0,
+        groups=4 if grouped else 1,
+        topk_groups=2 if grouped else 1,
+        hash_layers=min(part.hash_layers, 1),
+    )

@@ -61,7 +61,7 @@ def _layout_checks(model: Model, step: StepShape, layout: Layout, expected: list
 
 
 def exchange_checks(result: Run, what: str) -> list[Check]:
-    """N7: bytes sent by dispatch = bytes recounted from the routing, with one copy per (token, expert) or (token, rank)."""
+    """N7: bytes sent by dispatch = bytes recounted from the routing: a copy per (token, expert) or (token, rank)."""
     gaps = []
     for node in result.graph.nodes:
         if isinstance(node.op, ExpertDispatch) and node.op.mode in ("low_latency", "normal") and node.op.ranks > 1:
@@ -83,7 +83,7 @@ def _recount(result: Run, node: Node, op: ExpertDispatch, rank: int) -> float:
             owners.append(int(homes[token % len(homes)]) // op.local_experts)
         away = [o for o in owners if o != result.ranks.position(rank, op.group)]
         copies += len(away) if op.mode == "low_latency" else len(set(away))
-    return copies * x.shape[1] * format_of(op.dtype).bytes
+    return copies * float(x.shape[1]) * format_of(op.dtype).bytes
 
 
 def exchange_modes(model: Model) -> list[Check]:

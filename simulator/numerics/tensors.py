@@ -16,7 +16,7 @@ Arrays = dict[str, Array]
 
 
 def weights_of(graph: Graph, seed: int = 0) -> Arrays:
-    """Global weights by name, from the one-device graph. The same name and shape give the same numbers in every graph."""
+    """Global weights by name, from the one-device graph. Equal names and shapes give equal numbers in every graph."""
     limits = _index_limits(graph)
     return {v.name: _weight(v, seed, limits.get(v.id, 0)) for v in graph.values if v.role == "weight"}
 
@@ -57,7 +57,8 @@ def _cut(value: Value, whole: Array, tag: tuple[int, str], position: int, size: 
     extent = whole.shape[axis]
     if group == "ep":  # replicas fill the slots beyond the logical experts
         held = shape_of(value.spec)[axis]
-        return np.take(whole, (position * held + np.arange(held)) % extent, axis=axis)
+        slots: Array = np.take(whole, (position * held + np.arange(held)) % extent, axis=axis)
+        return slots
     blocks = value.blocks if value.blocks and sum(value.blocks) == extent else (extent,)
     ways = value.ways if len(value.ways) == len(blocks) else blocks
     pieces, start = [], 0
@@ -80,10 +81,10 @@ def _weight(value: Value, seed: int, limit: int) -> Array:
         rows = [g.permutation(limit)[: shape[-1]] for _ in range(int(np.prod(shape[:-1])))]
         return np.array(rows, dtype=np.int64).reshape(shape)
     if len(shape) >= 2:
-        return g.normal(size=shape) / np.sqrt(shape[-1])
+        return np.asarray(g.normal(size=shape)) / float(np.sqrt(shape[-1]))
     if value.name.endswith("norm.weight"):
-        return 1.0 + 0.1 * g.normal(size=shape)
-    return 0.3 * g.normal(size=shape)
+        return 1.0 + 0.1 * np.asarray(g.normal(size=shape))
+    return 0.3 * np.asarray(g.normal(size=shape))
 
 
 def _input(value: Value, vocabulary: int, first_position: int, seed: int) -> Array:
@@ -92,7 +93,8 @@ def _input(value: Value, vocabulary: int, first_position: int, seed: int) -> Arr
         return g.normal(size=shape)
     if value.name == "positions":
         return np.broadcast_to(first_position + np.arange(shape[-1]), shape).copy()
-    return g.integers(0, vocabulary, size=shape)
+    ids: Array = g.integers(0, vocabulary, size=shape)
+    return ids
 
 
 def _index_limits(graph: Graph) -> dict[int, int]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-
-import numpy as np
+from functools import lru_cache
 
 from simulator.models.build import build
 from simulator.models.formats import Formats
@@ -40,20 +39,25 @@ def run(
     formats: Formats = EXACT,
     given: Mapping[str, Array] | None = None,
 ) -> Run:
-    """Execute one step. ``step.batch`` counts the requests of all ranks; ``given`` replaces generated inputs by name."""
-    whole = build(model, step, None, formats, options)
-    inputs = {**inputs_of(whole, model.vocab_size, int(np.max(step.past_len))), **(given or {})}
-    weights = weights_of(whole)
-    if layout is None or layout.devices == 1:
+    """Execute one step. ``step.batch`` counts the requests of all ranks; ``given`` replaces inputs by name."""
+    options, layout = options or Options(), layout or Layout()
+    key = (step.phase, int(step.batch), int(step.q_len), int(step.kv_len), int(step.sampled))
+    whole, weights, generated = _one_device(model, key, options, formats)
+    inputs = {**generated, **(given or {})}
+    if layout.devices == 1:
         return execute(whole, weights, inputs)
-    return execute(sharded(model, step, layout, options, formats), weights, inputs)
+    mine = replace(step, batch=int(step.batch) // layout.dp)
+    return execute(build(model, mine, layout, formats, options), weights, inputs)
 
 
-def sharded(
-    model: Model, step: StepShape, layout: Layout, options: Options | None = None, formats: Formats = EXACT
-) -> Graph:
-    """The graph of one rank: requests are spread over the data-parallel ranks."""
-    return build(model, replace(step, batch=step.batch // layout.dp), layout, formats, options)
+@lru_cache(maxsize=16)
+def _one_device(
+    model: Model, key: tuple[str, int, int, int, int], options: Options, formats: Formats
+) -> tuple[Graph, Arrays, Arrays]:
+    """Graph, weights and inputs of a step on one device."""
+    step = StepShape(*key)  # type: ignore[arg-type]
+    graph = build(model, step, None, formats, options)
+    return graph, weights_of(graph), inputs_of(graph, model.vocab_size, int(step.past_len))
 
 
 def logits(result: Run) -> list[Array]:

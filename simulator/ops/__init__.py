@@ -28,6 +28,15 @@ Attention
     top_k              TopK: scores[.., L] -> indices[.., k], -1 = missing; ArgMax: logits[.., V] -> ids[..]
     sparse_attention   SparseMlaAttention: q[B, q, H, w], cache[B, L, w], indices[B, q, k] -> [B, q, H, value_dim]
                        IndexMaskedAttention: q, k, v as Attention, indices[B, q, k] -> [B, q, H, dv]
+    compress           CompressPool: kv[B, S, w], gate[B, S, w], bias[ratio, w] -> entries[B, N, d] (DeepSeek-V4)
+    shared_kv_attention SharedKvAttention: q[B, q, H, d], kv[B, W, d], sinks[H], [entries, [indices]] -> [B, q, H, d]
+Linear attention
+    causal_conv        CausalConv: x[B, q, C], w[C, K], state[B, K - 1, C] -> [B, q, C], state
+    delta_rule         GatedDeltaRule: q, k[B, q, G, dk], v[B, q, H, dv], g, beta[B, q, H], state -> out, state
+Residual streams
+    hyper_connections  HyperPre: x[T, n, h], w, scale[3], base -> y[T, h], post[T, n], comb[T, n, n]
+                       HyperPost: y[T, h], x[T, n, h], post, comb -> [T, n, h]
+                       HyperHead: x[T, n, h], w[n, n h], scale[1], base[n] -> [T, h]
 Experts
     moe_gate           MoeGate: logits[T, E], [bias[E]] -> indices[T, k], weights[T, k]
     hash_gate          HashGate: logits[T, E], ids[T], table[V, k] -> indices[T, k], weights[T, k]
@@ -35,6 +44,7 @@ Experts
                        ExpertCombine: rows[R, h], source, row_weights, weights[T, k] -> [T, h]
 Communication
     collectives        AllReduce, AllGather, ReduceScatter, AllToAll, SendRecv: x -> x
+    parallel_norm      ParallelRMSNorm: x[.., d / ranks], w[d / ranks] -> x normalised over all ranks' parts
     local_share        LocalShare: x, the same on all ranks -> block r on rank r; free
 
 An exchange or collective counts bytes in its ``dtype``, which must be the format of its input.

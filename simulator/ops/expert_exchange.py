@@ -286,7 +286,7 @@ class ExpertCombine(_Exchange):
         blocks = []
         for r, arrays in enumerate(per_rank):
             row = []
-            for src in [r] if self.mode == "replicated" else everyone:
+            for src in [r] if self.mode in REPLICATED else everyone:
                 token, weighted = self._weighted(arrays, src)
                 part = np.zeros(shapes[src], dtype=weighted.dtype)
                 np.add.at(part, token, weighted)

@@ -15,7 +15,6 @@ from simulator.ops.norm import AddRMSNorm, RMSNorm
 from simulator.ops.op import Array, Example, Op, rng
 from simulator.ops.quantize import Quantize
 from simulator.ops.rope import Rope
-from simulator.ops.shapes import rows_of
 from simulator.ops.tensor import Number, TensorSpec
 from simulator.ops.work import Elementwise, Work
 
@@ -55,7 +54,7 @@ class Fused(Op):
         written: Number = 0.0
         ops: Number = 0.0
         exps: Number = 0.0
-        widest: TensorSpec = table[self.results[0]]
+        widest = Elementwise(self.name, 1, 1, 0.0, 0.0)
         for step in self.steps:
             specs = tuple(table[i] for i in step.inputs)
             made = tuple(range(at, at + step.outputs))
@@ -66,11 +65,11 @@ class Fused(Op):
             read = read + self._moved(step.op, work.bytes_read(), table, inner, step.inputs)
             kept = [i for i in made if i not in leaving]
             written = written + self._moved(step.op, work.bytes_written(), table, kept, made)
-            if work.terms:
-                widest = max((widest, table[made[0]]), key=lambda s: float(np.max(s.elements)))
-        elements = widest.elements
+            passes = [t for t in work if isinstance(t, Elementwise)]
+            widest = max((widest, *passes), key=lambda t: float(np.max(t.elements())))
+        elements = widest.elements()
         term = Elementwise(
-            self.name, rows_of(widest), widest.shape[-1], read, written, _per(ops, elements), _per(exps, elements)
+            self.name, widest.rows, widest.cols, read, written, _per(ops, elements), _per(exps, elements)
         )
         return Work((term,))
 

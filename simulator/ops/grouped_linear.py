@@ -34,6 +34,7 @@ class GroupedLinear(Op):
 
     experts: logical experts of the whole expert-parallel group (0 = those held here); topk: experts per token; both
     only set the expected number of active experts. loads: known rows per local expert (else even).
+    bias_share: as in Linear.
     """
 
     rate: str = "bf16"
@@ -42,6 +43,7 @@ class GroupedLinear(Op):
     experts: int = 0
     topk: int = 1
     loads: tuple[float, ...] = ()
+    bias_share: float = 1.0
     family = "grouped_gemm"
 
     def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
@@ -77,7 +79,7 @@ class GroupedLinear(Op):
             part = slice(end - count, end)
             out[part] = counting.linear(rows[part], w[e])
             if len(arrays) == 4:
-                out[part] += arrays[3][e]
+                out[part] += arrays[3][e] * out.dtype.type(self.bias_share)
         return (out,)
 
     @classmethod

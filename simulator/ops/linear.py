@@ -17,12 +17,13 @@ class Linear(Op):
     """x[.., k], w[n, k], [bias[n]] -> y[.., n].
 
     rate: rate class of the matrix unit. quantizes_a: format the kernel quantises x to before multiplying ("" = x is
-    used as it is stored).
+    used as it is stored). bias_share: part of the bias added here (1 / n when n ranks' results will be summed).
     """
 
     rate: str = "bf16"
     out_dtype: str = "bfloat16"
     quantizes_a: str = ""
+    bias_share: float = 1.0
     family = "gemm"
 
     def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
@@ -54,7 +55,7 @@ class Linear(Op):
         if self.quantizes_a:
             x = fake_quantize(x, self.quantizes_a)
         y = counting.linear(x, w)
-        return (y + arrays[2],) if len(arrays) == 3 else (y,)
+        return (y + arrays[2] * y.dtype.type(self.bias_share),) if len(arrays) == 3 else (y,)
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

@@ -158,9 +158,10 @@ class Expand(_View):
 
 @dataclass(frozen=True)
 class Concat(Op):
-    """x.. -> joined along ``axis``; a real copy unless a fusion pass removes it."""
+    """x.. -> joined along ``axis``. in_place: producers wrote straight into their slice of the result, nothing is copied."""
 
     axis: int = -1
+    in_place: bool = False
     family = "elementwise"
 
     def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
@@ -176,8 +177,8 @@ class Concat(Op):
         return (replace_dim(first, axis, total),)
 
     def work(self, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> Work:
-        """Everything read and written once."""
-        return vector_pass("concat", inputs, outputs, ops=0.0)
+        """Everything read and written once, or nothing."""
+        return Work() if self.in_place else vector_pass("concat", inputs, outputs, ops=0.0)
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         """numpy.concatenate."""

@@ -185,11 +185,16 @@ class IndexScores:
     paged: bool = True
     rate: str = "fp8"
     out_bytes: float = 4.0
+    request_pairs: Number | None = (
+        None  # pairs of one request where keys stand for several tokens, else from the lengths
+    )
 
     def pairs(self) -> Number:
         """(query, key) pairs over the batch."""
         q, kv = _f(self.q_len), _f(self.kv_len)
         per = q * kv - q * (q - 1) / 2 if self.causal else q * kv
+        if self.request_pairs is not None:
+            per = self.request_pairs
         return _f(self.batch) * per
 
     def flops(self) -> Number:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 
 from simulator.models.graph import Graph, Node
 from simulator.ops.fused import Fused, Step
+from simulator.passes.in_place import write_in_place
 from simulator.passes.merge import merge_projections
 from simulator.passes.rewrite import Rewriter
 
+STRIDED_OUTPUTS = "strided_outputs"
 VIEWS = frozenset(("Reshape", "Split", "Transpose", "Slice", "Expand"))
 
 
@@ -56,10 +58,12 @@ def fuse(graph: Graph, names: tuple[str, ...]) -> Graph:
     for name in names:
         if name in MERGES:
             graph = merge_projections(graph, MERGES[name])
+        elif name == STRIDED_OUTPUTS:
+            graph = write_in_place(graph)
         elif name in FUSIONS:
             graph = _apply(graph, FUSIONS[name])
         else:
-            raise ValueError(f"unknown fusion {name!r}; known: {', '.join(sorted((*FUSIONS, *MERGES)))}")
+            raise ValueError(f"unknown fusion {name!r}; known: {', '.join(sorted((*FUSIONS, *MERGES, STRIDED_OUTPUTS)))}")
     return graph
 
 

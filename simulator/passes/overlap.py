@@ -93,8 +93,9 @@ def _decode(layers: list[int], sparse: list[int]) -> list[Slot]:
     """[shared(0), front(1)] over dispatch(0); experts(0); core(1) over combine(0); then with the batches swapped."""
     order = list(_alone(layers, sparse))
     tail = [x for x in layers if sparse and x >= sparse[0]]
-    if tail:
-        order += [(0, tail[0], "front"), (0, tail[0], "core")]
+    if not tail:
+        return [*order, (0, -1, "after"), (1, -1, "after")]
+    order += [(0, tail[0], "front"), (0, tail[0], "core")]
     for layer, after in zip(tail, [*tail[1:], None], strict=True):
         for mine, other, target in ((0, 1, layer), (1, 0, after)):
             order += [(mine, layer, "dispatch"), (mine, layer, "shared")]
@@ -112,8 +113,9 @@ def _prefill(layers: list[int], sparse: list[int]) -> list[Slot]:
     [next attention(1), shared(0)] over combine(0)."""
     order = list(_alone(layers, sparse))
     tail = [x for x in layers if sparse and x >= sparse[0]]
-    if tail:
-        order += [(1, tail[0], "front"), (1, tail[0], "core")]
+    if not tail:
+        return [*order, (0, -1, "after"), (1, -1, "after")]
+    order += [(1, tail[0], "front"), (1, tail[0], "core")]
     for layer, after in zip(tail, [*tail[1:], None], strict=True):
         order += [(1, layer, "dispatch"), (0, layer, "front"), (0, layer, "core"), (0, layer, "dispatch")]
         order += [(1, layer, "experts"), (1, layer, "combine"), (0, layer, "experts"), (1, layer, "shared")]

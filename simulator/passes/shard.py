@@ -20,7 +20,9 @@ from simulator.ops.grouped_linear import GroupedLinear
 from simulator.ops.hash_gate import HashGate
 from simulator.ops.linear import Linear
 from simulator.ops.local_share import LocalShare
+from simulator.ops.norm import RMSNorm
 from simulator.ops.op import Op
+from simulator.ops.parallel_norm import ParallelRMSNorm
 from simulator.ops.tensor import TensorSpec
 from simulator.ops.top_k import ArgMax
 from simulator.ops.views import Expand, Split
@@ -172,6 +174,7 @@ class _Sharding(Rewriter):
                     _slice(size, self.layout.tp, limit, value.name) for size, limit in zip(value.blocks, ways, strict=True)
                 )
         else:
+            op = replace(op, bias_share=1.0 / self.layout.tp) if len(rest) == 2 else op
             self._finish(node, op, (self.at[node.inputs[0]], *rest), "partial")
 
     def _whole_linear(self, node: Node, op: Linear, rest: tuple[int, ...]) -> None:
@@ -181,6 +184,13 @@ class _Sharding(Rewriter):
         elif node.stage == "gate":
             x = self._pooled(x, node)
         self._finish(node, op, (x, *rest), self.state[x])
+
+    def _rmsnorm(self, node: Node, op: RMSNorm) -> None:
+        if len(node.inputs) == 2 and self.values[self.at[node.inputs[1]]].shard is not None:
+            parallel = ParallelRMSNorm("tp", self.layout.tp, op.eps)
+            self._finish(node, parallel, tuple(self.at[i] for i in node.inputs), "split")
+        else:
+            self._default(node, op)
 
     def _split(self, node: Node, op: Split) -> None:
         x = self.at[node.inputs[0]]
@@ -244,7 +254,10 @@ class _Sharding(Rewriter):
     def _groupedlinear(self, node: Node, op: GroupedLinear) -> None:
         inputs = tuple(self.at[i] for i in node.inputs)
         slots = op.experts + self.layout.redundant_experts
-        self._finish(node, replace(op, experts=slots), inputs, self.state[inputs[0]])
+        cut = self.values[inputs[2]].shard_also or self.values[inputs[2]].shard
+        summed = cut is not None and cut[0] == 2  # the contraction axis: results of moe_tp ranks are added up
+        share = 1.0 / self.size["moe_tp"] if summed and len(inputs) == 4 else 1.0
+        self._finish(node, replace(op, experts=slots, bias_share=share), inputs, self.state[inputs[0]])
 
     def _placed(self, op: ExpertDispatch | ExpertCombine) -> Op:
         mode = "partial" if self.exchange == "partial" else op.mode

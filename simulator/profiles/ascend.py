@@ -1,4 +1,4 @@
-"""Huawei Ascend profile: design figures of one device (a die of the 910 family, a card of the 950) and its efficiencies."""
+"""Huawei Ascend profile: design figures of one device (a 910 die or a 950 card) and its efficiencies."""
 
 from __future__ import annotations
 
@@ -77,16 +77,17 @@ class AscendLink:
 class AscendEfficiencies:
     """Mechanisms a design figure does not state; one set per generation, shared by all operators and stacks.
 
-    cube: sustained share of the cube rate. hbm: share of the HBM bandwidth while the cores stream operands. l2_panel: share of the L2 port rate
-    for panels of a row-major matrix. l2_stream: the same for long contiguous runs. unhidden: share of the shorter of
-    core time and HBM time that fill, drain and core start spread leave uncovered. cube_start, mixed_start, vector_start:
-    launch and core start spread of cube-only, cube+vector and vector-only kernels. misaligned: slow-down of panel reads
-    per halving of the row alignment below 512 B. eight_bit_stream: share of the HBM rate for row-major 8-bit weights
-    (layout conversion on the fly). attention_start: start of an attention kernel (tiling,
-    metadata, both core kinds). task_start: hand-over between cube and vector cores per attention task. score_ops,
-    rescale_ops: vector instructions per score, per output element and key block. workspace: share of the cube-vector
-    workspace trip that is visible. serial_stages: share of the shorter stages left uncovered inside a task.
+    cube: sustained share of the cube rate. hbm: share of the HBM bandwidth while the cores stream operands. l2_panel:
+    share of the L2 port rate for panels of a row-major matrix. l2_stream: the same for long contiguous runs. unhidden:
+    share of the shorter of core time and HBM time that fill, drain and core start spread leave uncovered. cube_start,
+    mixed_start, vector_start: launch and core start spread of cube-only, cube+vector and vector-only kernels.
+    misaligned: slow-down of panel reads per halving of the row alignment below 512 B. eight_bit_stream: share of the
+    HBM rate for row-major 8-bit weights (layout conversion on the fly). attention_start: start of an attention kernel
+    (tiling, metadata, both core kinds). task_start: hand-over between cube and vector cores per attention task.
+    score_ops, rescale_ops: vector instructions per score, per output element and key block. workspace: share of the
+    cube-vector workspace trip that is visible. serial_stages: share of the shorter stages left uncovered inside a task.
     gather_row: issue time of one gathered row on one core. vector_l2: L2 bytes per clock of one vector core.
+    hbm_vector: share of the HBM bandwidth of vector passes. l2_resident: footprint, over L2 capacity, at which half is served by L2.
     """
 
     cube: Ratio
@@ -107,6 +108,8 @@ class AscendEfficiencies:
     serial_stages: Ratio
     gather_row: Clocks
     vector_l2: BytesPerClock
+    hbm_vector: Ratio
+    l2_resident: Ratio
 
 
 @dataclass(frozen=True, slots=True)

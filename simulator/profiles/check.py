@@ -9,10 +9,22 @@ from pathlib import Path
 from simulator.profiles import aliases, extends, kernel_file, library, load, search
 from simulator.profiles.errors import Fault, ProfileError, fail
 from simulator.profiles.figures import FIGURE_KINDS, lift
-from simulator.profiles.yaml_source import Located
+from simulator.profiles.units import allowed
+from simulator.profiles.yaml_source import Located, display
 
 _PARTIAL_FOLDERS = ("architectures", "fabrics", "parts")
 """Folders with what other profiles extend; their files need not be complete."""
+
+
+_TELLING_FIELDS = {
+    "tiers": "system",
+    "basis": "prices",
+    "hidden_size": "model",
+    "vendors": "runtime",
+    "kernels": "kernels",
+    "phases": "scenario",
+    "serving": "scenario",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +44,10 @@ class Provenance:
 def check(paths: Iterable[str | Path] = ()) -> list[Fault]:
     """Every fault in the YAML files at or below ``paths`` (default: everything on the search path), sorted by place."""
     faults: dict[Fault, None] = {}
-    for file in files_below(paths):
+    files = files_below(paths)
+    for file in files:
         faults |= dict.fromkeys(check_file(file))
+    faults |= dict.fromkeys(_mixed_dimensions(files))
     return sorted(faults, key=lambda f: (f.file, f.line, f.field))
 
 
@@ -73,8 +87,15 @@ def _faults(path: Path) -> Iterator[Fault]:
     kind = search.kind_of(path.resolve().parent if partial else path)
     if kind == "runtime" and path.stem != "runtime":
         yield from kernel_file.faults_in(path)
+        if not search.candidates("runtime", path.resolve().parent.name):
+            message = "no runtime.yaml beside it and no stack of this name elsewhere"
+            yield Fault(display(path), 0, "", message, path.resolve().parent.name)
         return
     root, _files = extends.resolve(path, kind)
+    kind = kind or _kind_by_content(root)
+    if kind == "kernels":
+        yield from kernel_file.faults_in(path)
+        return
     cls = _class(root, path, kind, partial)
     if cls is None:
         yield from lift(root)[2]
@@ -86,6 +107,25 @@ def _faults(path: Path) -> Iterator[Fault]:
     yield from faults
     if kind == "scenario" and not faults:
         yield from _unknown_names(root)
+
+
+def _mixed_dimensions(files: Iterable[Path]) -> Iterator[Fault]:
+    """Stack values of one family and name must measure the same thing in every runtime; the first one found decides."""
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for path in files:
+        if search.kind_of(path) != "runtime" or path.stem == "runtime" or kernel_file.faults_in(path):
+            continue
+        for field, figure in kernel_file.figures_in(path).items():
+            key = (path.stem, field.rpartition(".")[2])
+            unit, place = first.setdefault(key, (figure.unit, f"{figure.file}:{figure.line}"))
+            if unit != figure.unit:
+                message = f"wrong dimension: {key[1]} is in {unit} at {place}"
+                yield Fault(figure.file, figure.line, field, message, repr(figure.text), allowed(unit))
+
+
+def _kind_by_content(root: Located) -> str | None:
+    """Kind of a file that lies outside the usual folders, by a field only that kind has."""
+    return next((kind for field, kind in _TELLING_FIELDS.items() if field in root.mapping), None)
 
 
 def _class(root: Located, path: Path, kind: str | None, partial: bool) -> type | None:

@@ -18,6 +18,7 @@ class ErrorBands:
     values that stand in for another stack, or for none.
     """
 
+    name: str
     percent: Mapping[str, Mapping[str, Mapping[str, Ratio]]]
     measured_devices: tuple[str, ...]
     measured_architectures: tuple[str, ...]

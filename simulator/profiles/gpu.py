@@ -62,12 +62,14 @@ class GpuEfficiencies:
 
     At most 20 fields (a test counts them). Every field names a mechanism; none belongs to a shape or a stack.
 
-    Attention kernels use: attention_tensor, tensor rate realised inside a fused attention pipeline; exposed_exponential,
-    share of the exponentials it cannot hide; kv_stream, share of memory bandwidth long cache reads realise; l2_to_hbm_rate,
-    L2 over memory bandwidth; attention_overlap, exponent p of (blocks^p + memory^p)^(1/p); block_stream, bytes per clock one
-    thread block can stream; split_combine, fixed time of merging split-KV partial results.
+    Attention kernels use: attention_tensor, tensor rate realised inside a fused attention pipeline;
+    exposed_exponential, share of the exponentials it cannot hide; kv_stream, share of memory bandwidth long cache reads
+    realise; l2_to_hbm_rate, L2 over memory bandwidth; attention_overlap, exponent p of (blocks^p + memory^p)^(1/p);
+    block_stream, bytes per clock one thread block can stream; split_combine, fixed time of merging split-KV partial
+    results.
 
-    Vector passes and gathers use: vector_stream, share of memory bandwidth they realise; vector_l2, L2 bytes per clock and SM.
+    Vector passes and gathers use: vector_stream, share of memory bandwidth they realise; vector_l2, L2 bytes per clock
+    and SM.
     """
 
     hbm_stream: Ratio

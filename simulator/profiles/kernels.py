@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from simulator.profiles import load, search
 from simulator.profiles.errors import fail, nearest
+from simulator.profiles.figures import Figure
 from simulator.profiles.runtime import Runtime
 from simulator.profiles.yaml_source import display
 
@@ -81,7 +82,7 @@ class KernelTable:
     runtime: str
     family: str
     entries: tuple[Entry, ...]
-    file: str
+    path: Path
     substituted_for: str = ""
 
     def select(self, architecture: str, **facts: Fact) -> Kernel:
@@ -91,6 +92,17 @@ class KernelTable:
     def prefer(self, architecture: str, **facts: Fact) -> Kernel:
         """The first kernel that contradicts none of ``facts`` (facts not given are open). ProfileError if none."""
         return self._first(architecture, facts, partial=True)
+
+    @property
+    def file(self) -> str:
+        """The file as messages name it."""
+        return display(self.path)
+
+    def figures(self) -> dict[str, Figure]:
+        """Dotted path in the file -> figure of every stack value of the table."""
+        from simulator.profiles import kernel_file
+
+        return kernel_file.figures_in(self.path)
 
     def _first(self, architecture: str, facts: Mapping[str, Fact], *, partial: bool) -> Kernel:
         written = {name: _written(value) for name, value in facts.items() if value is not None}
@@ -205,7 +217,7 @@ def _family_file(runtime: str, family: str) -> Path | None:
 def _table(path: Path, runtime: str, family: str) -> KernelTable:
     from simulator.profiles import kernel_file
 
-    return KernelTable(runtime, family, kernel_file.entries(path), display(path))
+    return KernelTable(runtime, family, kernel_file.entries(path), path)
 
 
 def _written(value: Fact) -> str:

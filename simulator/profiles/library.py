@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from simulator.profiles import aliases, extends, load, search
+from simulator.profiles import aliases, extends, kernels, load, search
 from simulator.profiles.errors import fail, nearest
 from simulator.profiles.figures import Figure
 
@@ -82,14 +82,15 @@ def load_prices(name: str | Path, overrides: Overrides = None) -> Prices:
 
 
 def load_runtime(name: str | Path, overrides: Overrides = None) -> Runtime:
-    """The software stack ``name`` (vllm, sglang, trtllm, jax, cann ...)."""
-    found: Runtime = _load("runtime", name, overrides)
+    """The software stack ``name`` (vllm, sglang, trtllm, jax, cann ... or another spelling such as TensorRT-LLM)."""
+    known = search.candidates("runtime", str(name)) or "/" in str(name)
+    found: Runtime = _load("runtime", name if known else kernels.canonical_runtime(str(name)), overrides)
     return found
 
 
 def load_model(name: str | Path, overrides: Overrides = None) -> Model:
     """The language model ``name``."""
-    found: Model = _load("model", name, overrides)
+    found: Model = _load("model", _model_name(name), overrides)
     return found
 
 
@@ -132,6 +133,21 @@ def figures_of(profile: object, kind: str | None = None) -> dict[str, Figure]:
 def _load(kind: str, name: str | Path, overrides: Overrides) -> Any:
     sourced = kind not in UNSOURCED
     return load.load_as(class_of(kind), search.find(kind, name), kind=kind, sourced=sourced, overrides=overrides)
+
+
+def _model_name(name: str | Path) -> str | Path:
+    """The bundled name behind a published one: deepseek-ai/DeepSeek-R1-0528 is deepseek-r1."""
+    text = str(name)
+    if isinstance(name, Path) or text.endswith((".yaml", ".yml")) or Path(text.replace("\0", "?")).exists():
+        return name
+    short = text.rpartition("/")[2].lower()
+    if search.candidates("model", short):
+        return short
+    for model in search.list_names("model"):
+        also = extends.resolve(search.find("model", model), "model")[0].mapping.get("aliases")
+        if also is not None and isinstance(also.value, list) and short in [str(a.value).lower() for a in also.value]:
+            return model
+    return name if "/" not in text else short
 
 
 def _load_any(name: str | Path, kind: str | None) -> object:

@@ -29,6 +29,7 @@ class Loaded:
     stamps: _Stamps
 
 
+_REMEMBERED = 4096  # loaded objects whose provenance is kept
 _cache: dict[tuple[type, Path, str | None, bool], Loaded] = {}
 _by_identity: dict[int, Loaded] = {}
 
@@ -53,6 +54,7 @@ def load_as(
     key = (cls, file.resolve(), kind, sourced)
     known = _cache.get(key)
     if not overrides and known is not None and _fresh(known.stamps):
+        _by_identity.setdefault(id(known.value), known)
         return known.value  # type: ignore[no-any-return]
     root, files = extends.resolve(file, kind)
     loaded = _remember(build(cls, prepare(root, overrides or {}), sourced=sourced), files)
@@ -197,4 +199,6 @@ def _remember(built: tuple[Any, dict[tuple[str, ...], Figure]], files: tuple[Pat
     stamps = tuple((path, extends.stamp(path)) for path in files)
     loaded = Loaded(value, {".".join(path): f for path, f in found.items()}, files, stamps)
     _by_identity[id(value)] = loaded
+    while len(_by_identity) > _REMEMBERED:  # a sweep with overrides must not grow without bound
+        del _by_identity[next(iter(_by_identity))]
     return loaded

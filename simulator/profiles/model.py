@@ -1,9 +1,9 @@
-"""A language model as data: orthogonal parts (mixers, feed-forward, norms, rope) and the order in which layers use them.
+"""A language model as data: orthogonal parts (mixers, feed-forward, norms, rope) and the order layers use them in.
 
 A new family is a new combination of parts in YAML. Counts are bare integers; a file states its source once.
-Mixer names: ``gqa``, ``gqa_window``, ``mla``, ``mla_dsa``, ``mla_dsa_reuse`` (shares the selection of the last ``mla_dsa``
-layer), ``delta_net``, ``mamba``, ``csa``, ``hca``, ``swa`` (DeepSeek-V4 layers), ``none``. Feed-forward names: ``dense``, ``moe``,
-``none``.
+Mixer names: ``gqa``, ``gqa_window``, ``mla``, ``mla_dsa``, ``mla_dsa_reuse`` (shares the selection of the last
+``mla_dsa`` layer), ``delta_net``, ``mamba``, ``csa``, ``hca``, ``swa`` (DeepSeek-V4 layers), ``none``. Feed-forward
+names: ``dense``, ``moe``, ``none``.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ class Gqa:
 
 @dataclass(frozen=True, slots=True)
 class Mla:
-    """Multi-head latent attention: low-rank queries, one cached latent plus one rope key per token. q_rank 0: full-rank query."""
+    """Multi-head latent attention: low-rank queries, one cached latent plus one rope key per token.
+
+    q_rank 0: full-rank query.
+    """
 
     heads: int
     q_rank: int
@@ -118,8 +121,8 @@ class Mamba:
 class CompressedAttention:
     """DeepSeek-V4 attention: one shared key-value vector per token, a sliding window, and pooled older tokens.
 
-    csa_ratio: tokens per entry of a ``csa`` layer (selected by the indexer); hca_ratio: of an ``hca`` layer (all attended).
-    Output: ``out_groups`` groups of heads, each projected to ``out_rank``, then to the hidden size.
+    csa_ratio: tokens per entry of a ``csa`` layer (selected by the indexer); hca_ratio: of an ``hca`` layer (all
+    attended). Output: ``out_groups`` groups of heads, each projected to ``out_rank``, then to the hidden size.
     """
 
     heads: int
@@ -203,7 +206,10 @@ class LayerRun:
 
 @dataclass(frozen=True, slots=True)
 class Mtp:
-    """Multi-token-prediction modules: ``layers`` modules of one layer each. split_projection: two h x h instead of one 2h x h."""
+    """Multi-token-prediction modules: ``layers`` modules of one layer each.
+
+    split_projection: two h x h instead of one 2h x h.
+    """
 
     layers: int
     mixer: str
@@ -275,7 +281,7 @@ class Model:
 
     def __post_init__(self) -> None:
         known = {"gqa": "gqa", "gqa_window": "gqa", "mla": "mla", "mla_dsa": "mla", "mla_dsa_reuse": "mla"}
-        known |= {"delta_net": "delta_net", "mamba": "mamba", "csa": "compressed", "hca": "compressed", "swa": "compressed"}
+        known |= {"delta_net": "delta_net", "mamba": "mamba"} | dict.fromkeys(("csa", "hca", "swa"), "compressed")
         for layer in set(self.sequence()):
             if layer.mixer not in MIXERS or layer.ffn not in FEED_FORWARDS:
                 raise ValueError(

@@ -2,7 +2,8 @@
 
 P = idle + (tdp - idle) (active_share busy + memory_share u_hbm + matrix_share u_matrix), at most limit_share tdp.
 u = achieved rate over datasheet peak. Utilisation-relative shares carry over between devices of one vendor, joules per
-bit do not; memory_share (tdp - idle) / bandwidth is the J/B, matrix_share (tdp - idle) / peak the J/FLOP of a rate class.
+bit do not; memory_share (tdp - idle) / bandwidth is the J/B, matrix_share (tdp - idle) / peak the J/FLOP of a rate
+class.
 """
 
 from __future__ import annotations

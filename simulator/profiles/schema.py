@@ -21,8 +21,8 @@ _ENVELOPE: dict[str, Any] = {
 def schema(kind: str, vendor: str = "") -> dict[str, Any]:
     """Schema of ``kind``: device, system, prices, model, runtime, kernels or scenario.
 
-    vendor: whose devices (nvidia, google, huawei); without it a device of any vendor fits. ProfileError: unknown kind or
-    vendor.
+    vendor: whose devices (nvidia, google, huawei); without it a device of any vendor fits.
+    ProfileError: unknown kind or vendor.
     """
     if kind == "device":
         return _device(vendor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from simulator.profiles.errors import fail, nearest
@@ -44,6 +45,7 @@ def roots() -> tuple[Path, ...]:
     return (*_own, *environment, bundled())
 
 
+@lru_cache(maxsize=1)
 def bundled() -> Path:
     """The profiles that come with the package: inside a wheel, else the checkout's top level."""
     package = Path(__file__).resolve().parent.parent

@@ -21,7 +21,7 @@ class Tier:
     latency: one hop of a collective. start: start of a collective on this tier, before the first hop.
     shape: torus axes, "4x4x4". wrap: an axis closes to a ring only if its length is a multiple of this (0 = never).
     wrap_rule: "axis" judges each axis alone, "cube" needs every axis to qualify. reduces: 1 if switches add in flight.
-    order: nesting level, 0 = innermost.
+    order: nesting level, 0 = innermost. uplink: limit of all devices of a domain together towards this tier (0 = none).
     """
 
     scope: Count
@@ -30,6 +30,7 @@ class Tier:
     latency: Seconds
     start: Seconds
     order: Count = 0
+    uplink: BytesPerSecond = 0.0
     per_link: BytesPerSecond = 0.0
     reduces: Count = 0
     shape: str = ""
@@ -72,9 +73,10 @@ class Host:
 class System:
     """Devices of one kind joined by a fabric.
 
-    device: canonical device name. devices_per_node, max_nodes: hosts and their number. ranks_per_device: software ranks a
-    device shows (2 for a TPU chip with two core-devices). devices_per_package: dies that are sold and powered as one part. all_in_power: provisioned facility power per device, network
-    and cooling share included. routes: measured rates of single transfers, "scope/transport/direction" -> rate.
+    device: canonical device name. devices_per_node, max_nodes: hosts and their number. ranks_per_device: software ranks
+    a device shows (2 for a TPU chip with two core-devices). devices_per_package: dies that are sold and powered as one
+    part. all_in_power: provisioned facility power per device, network and cooling share included. routes: measured
+    rates of single transfers, "scope/transport/direction" -> rate.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """Google TPU profile: public figures of one chip and the efficiencies of its generation.
 
 Every figure is per chip. ``core.core_devices`` says how many devices JAX shows for one chip (2 on v3 and v7x, whose two
-core-devices share no program and own half of the HBM each); ``one_core`` of simulator.devices.tpu cuts the profile down.
+core-devices share no program and own half of the HBM each); ``one_core`` of simulator.devices.tpu cuts the profile
+down.
 """
 
 from __future__ import annotations
@@ -77,11 +78,12 @@ class TpuEfficiencies:
 
     mxu: sustained share of the array peak (clock under power). hbm_stream: share of HBM bandwidth while the compute
     pipeline streams operands. hbm_copy: the same when reads and writes of one pass alternate. unhidden: share of the
-    shorter of compute and transfer that fill and drain leave uncovered. staging: bytes that must be moved before compute
-    can start and cannot be double-buffered (of the order of the scoped VMEM). kernel_start: device-side start of a fused
-    computation. score_ops / row_ops: VPU operations per attention score and per (query, head) row of a flash kernel.
-    vector: share of the VPU rate reached by fused elementwise code. row_start: start of a DMA that gathers one row.
-    sparse_gather: share of HBM bandwidth of a SparseCore indirect gather. sparse_start: start of a SparseCore program.
+    shorter of compute and transfer that fill and drain leave uncovered. staging: bytes that must be moved before
+    compute can start and cannot be double-buffered (of the order of the scoped VMEM). kernel_start: device-side start
+    of a fused computation. score_ops / row_ops: VPU operations per attention score and per (query, head) row of a flash
+    kernel. vector: share of the VPU rate reached by fused elementwise code. row_start: start of a DMA that gathers one
+    row. sparse_gather: share of HBM bandwidth of a SparseCore indirect gather. sparse_start: start of a SparseCore
+    program.
     """
 
     mxu: Ratio

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.devices.peaks import Device
+from simulator.ops.tensor import Dim
 from simulator.ops.work import Attention, Elementwise, Gather, GroupedMatmul, IndexScores, Matmul, Term, TopK
+from simulator.profiles.dtypes import format_of
 from simulator.profiles.errors import ProfileError
-from simulator.profiles.kernels import Kernel, load_kernels
+from simulator.profiles.kernels import Kernel, KernelTable, load_kernels
 
 DECODE_QUERIES = 8  # new tokens per request up to which attention counts as decode (verification of a few drafts)
 
@@ -32,12 +34,21 @@ def choose(term: Term, device: Device, runtime: str) -> Choice:
     """The kernel of ``runtime`` that serves ``term`` on ``device``; a generic one where nobody described any."""
     for family, facts in _candidates(term):
         try:
-            kernel = load_kernels(runtime, family, device.vendor).prefer(device.architecture, **facts)
+            table = load_kernels(runtime, family, device.vendor)
+            kernel = _serving(table, device.architecture, facts | {"fw": table.runtime})
         except ProfileError:
             continue
         return Choice(kernel, family, "derived" if kernel.substituted_for else "calibrated")
     family = _candidates(term)[0][0]
     return Choice(Kernel("generic", family, {}, {}), family, "estimated")
+
+
+def _serving(table: KernelTable, architecture: str, facts: dict[str, str | int]) -> Kernel:
+    """The kernel that serves exactly these facts, else the first that contradicts none of them."""
+    try:
+        return table.select(architecture, **facts)
+    except ProfileError:
+        return table.prefer(architecture, **facts)
 
 
 def _candidates(term: Term) -> list[tuple[str, dict[str, str | int]]]:
@@ -50,28 +61,30 @@ def _candidates(term: Term) -> list[tuple[str, dict[str, str | int]]]:
     if isinstance(term, Attention):
         return _attention(term)
     if isinstance(term, IndexScores):
-        op = "dsa_indexer_logits"
-        return [("dsa", {"op": op, "stage": "logits", "dtype": "fp8_e4m3"}), ("dsa", {"op": op})]
+        return [("dsa", {"phase": "logits_paged" if _decodes(term.q_len) else "logits", "op": "dsa_indexer_logits"})]
     if isinstance(term, TopK):
-        return [("dsa", {"op": "dsa_topk", "stage": "topk"}), ("dsa", {"op": "dsa_topk"})]
+        return [("dsa", {"phase": "top_k", "op": "dsa_topk"})]
     if isinstance(term, Elementwise):
-        return [("elementwise", {"op": term.name}), ("elementwise", {})]
+        return [("elementwise", {"name": term.name}), ("elementwise", {})]
     if isinstance(term, Gather):
-        return [("gather", {"op": term.name}), ("sparse_gather", {"op": term.name}), ("elementwise", {"op": term.name})]
+        return [("gather", {"name": term.name}), ("sparse_gather", {"name": term.name}), ("elementwise", {"name": term.name})]
     raise TypeError(f"{type(term).__name__} runs on the fabric, not on a device")
 
 
+def _decodes(q_len: Dim) -> bool:
+    return float(np.max(np.asarray(q_len))) <= DECODE_QUERIES
+
+
 def _attention(term: Attention) -> list[tuple[str, dict[str, str | int]]]:
-    decode = float(np.max(np.asarray(term.q_len))) <= DECODE_QUERIES
-    phase = "decode" if decode else "prefill"
-    kv = "fp8" if term.kv_dtype.startswith("fp8") or term.kv_dtype == "int8" else term.kv_dtype
+    phase = "decode" if _decodes(term.q_len) else "prefill"
+    kv = "fp8" if format_of(term.kv_dtype).bits <= 8 or "fp8" in term.kv_dtype else term.kv_dtype
     facts: dict[str, str | int] = {"phase": phase, "dtype": term.q_dtype, "kv_dtype": kv}
     if term.selected:
-        return [("dsa", facts | {"op": "dsa_attn"}), ("mla", facts | {"op": "mla_decode"})]
+        return [("dsa", facts | {"phase": f"sparse_{phase}", "op": "dsa_attn"}), ("mla", facts)]
     if term.kv_shared:
         return [("mla", facts | {"op": f"mla_{phase}"})]
-    expanded = term.qk_dim is not term.v_dim and not np.array_equal(np.asarray(term.qk_dim), np.asarray(term.v_dim))
     gqa = ("attention", facts | {"op": f"attention_{phase}_gqa"})
+    expanded = not np.array_equal(np.asarray(term.qk_dim), np.asarray(term.v_dim))
     return [("mla", facts | {"op": "mla_prefill"}), gqa] if expanded else [gqa]
 
 

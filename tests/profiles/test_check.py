@@ -136,3 +136,12 @@ def test_loading_what_a_run_needs_is_cheap() -> None:
     )
     spent = subprocess.run([sys.executable, "-c", code], check=False).returncode
     assert spent < 150, f"{spent * 10} ms"
+
+
+def test_a_file_outside_the_usual_folders_is_recognised(tmp_path: Path) -> None:
+    scenario = tmp_path / "mine.yaml"
+    scenario.write_text("model: llama-3.1-8b\nruntime: vllm\nsystem: hgx-h100\nphases: {decode: {batch: 1, osl: 5}}\n")
+    assert [f.field for f in check_file(scenario)] == ["phases.decode.context"]
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("basis: mine\ndate: today\nincludes_power: true\ndevices: {h100-sxm: 3 USD/h}\n")
+    assert [f.field for f in check_file(prices)] == ["devices.h100-sxm"]

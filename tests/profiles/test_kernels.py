@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simulator.profiles import ProfileError, load_kernels, load_runtime
-from simulator.profiles.check import check_file
+from simulator.profiles.check import check, check_file
 from simulator.profiles.kernels import canonical_runtime, families
 
 GEMM = """\
@@ -119,3 +119,27 @@ def test_the_serving_stacks_state_their_host_costs() -> None:
         runtime = load_runtime(name)
         assert runtime.host is not None
         assert 0 < runtime.host.sequence < runtime.host.step < 5e-3
+
+
+def test_a_table_knows_the_place_of_its_figures(stack: Path) -> None:
+    figure = load_kernels("mystack", "testfamily").figures()["kernels.0.values.launch_floor"]
+    assert (figure.line, figure.rows, figure.citation) == (5, 120, "a fit")
+
+
+def test_a_value_measures_the_same_in_every_stack(stack: Path) -> None:
+    other = stack.parent / "otherstack"
+    other.mkdir()
+    (other / "testfamily.yaml").write_text(GEMM.replace("3 us", "3 GB"))
+    (fault,) = check_file(other / "testfamily.yaml")
+    assert "no runtime.yaml beside it" in fault.message
+    (other / "runtime.yaml").write_text("vendors: [nvidia]\n")
+    (fault,) = check([stack.parent])
+    assert fault.field == "kernels.1.values.launch_floor"
+    assert "wrong dimension: launch_floor is in" in fault.message
+
+
+def test_a_runtime_answers_to_its_other_names(stack: Path) -> None:
+    assert load_runtime("My-Other-Stack").name == "mystack"
+    assert load_runtime("TensorRT-LLM").name == "trtllm"
+    with pytest.raises(ProfileError, match="unknown runtime 'vlm', did you mean 'vllm'"):
+        load_runtime("vlm")

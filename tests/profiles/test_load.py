@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.profiles import ProfileError, figures_of, load_device, load_prices, load_system
+from simulator.profiles import ProfileError, figures_of, load_device, load_model, load_prices, load_system
 from simulator.profiles.load import load_as
 from simulator.profiles.prices import Prices
 
@@ -190,3 +190,18 @@ def test_prices_refuse_another_dimension(tmp_path: Path) -> None:
     )
     with pytest.raises(ProfileError, match=r"p.yaml:5: devices.h100-sxm: wrong dimension: USD measures USD"):
         load_as(Prices, path)
+
+
+def test_a_model_answers_to_its_published_name() -> None:
+    assert load_model("deepseek-ai/DeepSeek-R1").name == "deepseek-r1"
+    assert load_model("deepseek-r1-0528").name == "deepseek-r1"
+    with pytest.raises(ProfileError, match="unknown model 'deepsek-r1', did you mean 'deepseek-r1'"):
+        load_model("deepsek-r1")
+
+
+def test_provenance_outlives_many_overridden_loads(own: Path) -> None:
+    chip = load_device("testchip")
+    for sms in range(1, 40):
+        load_device("testchip", {"core.sms": str(sms)})
+    assert figures_of(chip)
+    assert load_device("testchip") is chip

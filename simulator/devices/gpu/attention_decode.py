@@ -35,7 +35,7 @@ def decode_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -
     moved = io_bytes(term)
     hit = resident_share(moved, gpu) if warm else floats(0.0)
     memory = stream_seconds(moved, gpu, hit)
-    options = SPLITS if kernel.traits.get("split_kv", True) else SPLITS[:1]
+    options = SPLITS[float(kernel.traits.get("max_splits", SPLITS[-1])) >= SPLITS]
     s = options.reshape((-1,) + (1,) * np.ndim(units * key_tiles))
     chain = waves(units * s, sms) * (fixed + np.ceil(key_tiles / s) * step)
     output = floats(term.batch) * floats(term.q_len) * floats(term.heads) * floats(term.v_dim)

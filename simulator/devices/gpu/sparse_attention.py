@@ -20,7 +20,8 @@ from simulator.profiles.kernels import Kernel
 def sparse_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -> Cost:
     """Cost of a gather-attention kernel; ``term.kv_len`` selected keys per query, padded to whole key tiles.
 
-    Trait head_tile: heads are padded to a multiple of it. warm: the selected rows sit in L2.
+    Trait head_tile: heads are padded to a multiple of it. Value gather_rate: share of the streaming rate that gathering rows
+    realises. warm: the selected rows sit in L2.
     Source: FlashMLA sparse prefill schedule (docs/20250929-hopper-fp8-sparse-deep-dive.md).
     """
     eff, clock, sms = gpu.efficiencies, gpu.core.max_clock, gpu.core.sms
@@ -33,7 +34,7 @@ def sparse_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -
     step = np.maximum(tile_clocks(term, gpu, kernel, rows, tile), feed) / clock
     chain = waves(blocks, sms) * (fixed + tiles * step)
     moved = io_bytes(term)
-    memory = stream_seconds(moved, gpu, 1.0 if warm else 0.0)
+    memory = stream_seconds(moved, gpu, 1.0 if warm else 0.0) / kernel.values.get("gather_rate", 1.0)
     side = side_seconds(term, gpu, kernel)
     seconds = launch + smooth_max(chain, memory, eff.attention_overlap) + side
     busy = {

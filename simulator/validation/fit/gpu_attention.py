@@ -18,7 +18,7 @@ from simulator.profiles import search
 from simulator.profiles.kernels import Fact, KernelTable, load_kernels
 from simulator.validation.fit.group_fit import Case, Fit, Key, Prior, rows_per_key
 from simulator.validation.fit.kernel_yaml import Fitted, rewrite_efficiencies, rewrite_kernels
-from simulator.validation.predict import attention, mla
+from simulator.validation.predict import attention, dsa, mla
 from simulator.validation.predict.gpu_groups import Group, gpu_of, kernel_of
 
 US = 1e-6
@@ -37,6 +37,8 @@ VALUES: Mapping[str, Prior] = {
     "tensor_ratio": Prior(0.2, 2.0, 1.0, 0.25),
     "stream_ratio": Prior(0.2, 8.0, 1.0, 0.4),
     "side_bytes": Prior(0.01, 60.0, 3.0, 1.0),
+    "gather_rate": Prior(0.05, 1.0, 0.6, 0.7),
+    "request_fixed": Prior(0.01 * US, 10 * US, 1 * US, 2.0),
     "cast_bytes": Prior(0.01, 60.0, 3.0, 1.5),
     "eight_bit_gain": Prior(0.02, 1.5, 0.3, 0.7),
     "window_tiles": Prior(0.01, 8.0, 1.0, 1.0),
@@ -51,10 +53,18 @@ VALUES: Mapping[str, Prior] = {
     "host_floor": Prior(10 * US, 6000 * US, 500 * US, 2.0),
     "host_long": Prior(10 * US, 6000 * US, 500 * US, 2.0),
     "host_request": Prior(0.1 * US, 60 * US, 10 * US, 2.0),
+    "long_floor": Prior(0.1 * US, 300 * US, 10 * US, 1.5),
+    "score_ops": Prior(0.02, 4.0, 0.5, 1.0),
+    "row_pair": Prior(0.01 * US, 20 * US, 0.3 * US, 2.0),
+    "row_short": Prior(0.05 * US, 20 * US, 1.5 * US, 1.5),
+    "row_fixed": Prior(0.05 * US, 40 * US, 3 * US, 1.5),
+    "scan_rate": Prior(0.02, 20.0, 0.5, 1.5),
+    "rows_per_sm": Prior(0.5, 8.0, 1.4, 0.7),
 }
 FAMILIES: Mapping[str, Callable[[pd.DataFrame], Iterator[Group]]] = {
     "attention": attention.gpu_groups,
     "mla": mla.gpu_groups,
+    "dsa": dsa.gpu_groups,
 }
 
 
@@ -87,6 +97,8 @@ def suspect(family: str, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
         prefill = rows["op"].eq("mla_module_prefill") & rows["device"].eq("gb200")
         trtllm = rows["fw"].str.startswith("trtllm") & rows["kv_dtype"].eq("bfloat16") & us.gt(30000)
         out |= (prefill & (rows["fw"].str.startswith("vllm") | trtllm)).to_numpy()
+    if family == "dsa":
+        out |= rows["id"].eq("ds00fe17f6").to_numpy() if "id" in rows else False
     return out
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from simulator.validation.fit.figure_file import write_figures
-from simulator.validation.fit.kernel_fit import Free, Key, Sample, errors, fit, samples
+from simulator.validation.fit.kernel_fit import Free, Key, Sample, errors, fit, samples, search
 from simulator.validation.fit.suspect_rows import SUSPECT
 
 Array = npt.NDArray[np.float64]
@@ -139,7 +139,7 @@ def rows_behind(batch: Sequence[Sample]) -> dict[Key, int]:
     """How many measurements each figure was fitted on."""
     count: dict[Key, int] = {}
     for sample in batch:
-        for key in {*sample.efficiencies.values(), *sample.values.values()}:
+        for key in sample.keys():
             count[key] = count.get(key, 0) + len(sample.seconds)
     return count
 
@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.keep_efficiencies:
         free = [f for f in free if not f.hardware]
     before = {f.key: f.figure.value for f in free}
-    after = fit(batch, free, args.rounds)
+    after = search(batch, free, args.rounds)
     lines = [f"{len(free)} free figures", *report(data, before, "before"), *report(data, after, "after")]
     if args.held_out:
         lines += held_out_report(data)

@@ -24,6 +24,7 @@ Array = npt.NDArray[np.float64]
 Key = tuple[str, int]  # file and line of a figure
 
 SCALE = 0.1  # log error from which a row counts linearly instead of quadratically
+STARTS: tuple[dict[str, float], ...] = ({}, {"step_latency": 8.0}, {"step_latency": 0.1}, {"tensor_share": 0.5})
 STEP = 1e-3  # of the logarithm, for derivatives
 
 # what a figure of this name may become; SI units, ratios as such
@@ -61,6 +62,10 @@ class Sample:
     seconds: Array
     efficiencies: Mapping[str, Key]
     values: Mapping[str, Key]
+
+    def keys(self) -> set[Key]:
+        """Every free figure the rows depend on."""
+        return {*self.efficiencies.values(), *self.values.values()}
 
     def predict(self, x: Mapping[Key, float]) -> Array:
         """Predicted seconds with the free figures at ``x``."""
@@ -144,39 +149,87 @@ def value_figures(table: KernelTable, architecture: str, facts: Mapping[str, str
 
 def fit(batch: Sequence[Sample], free: Sequence[Free], rounds: int = 40) -> dict[Key, float]:
     """Values of ``free`` that minimise the soft-L1 loss of log(predicted / measured) over ``batch``."""
-    used = [f for f in free if any(f.key in s.efficiencies.values() or f.key in s.values.values() for s in batch)]
+    used = [f for f in free if any(f.key in s.keys() for s in batch)]
+    return _descend(batch, used, {f.key: f.figure.value for f in used}, rounds)
+
+
+def search(batch: Sequence[Sample], free: Sequence[Free], rounds: int = 40) -> dict[Key, float]:
+    """``fit`` from several starts: stack values are first fitted alone from each, the best start wins kernel by kernel.
+
+    The k-step latency separates the basins (a latency-bound kernel and a bandwidth-bound one look alike at one shape).
+    """
+    used = [f for f in free if any(f.key in s.keys() for s in batch)]
+    best = {f.key: f.figure.value for f in used}
+    soft = [f for f in used if not f.hardware]
+    clusters = _clusters(batch, {f.key for f in soft})
+    scores = {members: np.inf for members in clusters}
+    for factors in STARTS:
+        start = {f.key: f.figure.value * factors.get(f.name, 1.0) for f in used}
+        start |= {f.key: f.figure.value for f in used if f.hardware}
+        found = start | _descend(batch, soft, start, rounds)
+        for members, keys in clusters.items():
+            score = sum(_loss(batch[i], found) for i in members)
+            if score < scores[members] * 0.995:
+                scores[members] = score
+                best |= {k: found[k] for k in keys}
+    return _descend(batch, used, best, rounds)
+
+
+def _clusters(batch: Sequence[Sample], keys: set[Key]) -> dict[tuple[int, ...], set[Key]]:
+    """Samples joined by shared free values, and those values."""
+    groups: list[tuple[set[int], set[Key]]] = []
+    for i, sample in enumerate(batch):
+        members, own = {i}, sample.keys() & keys
+        for group in [g for g in groups if g[1] & own]:
+            members |= group[0]
+            own |= group[1]
+            groups.remove(group)
+        groups.append((members, own))
+    return {tuple(sorted(m)): k for m, k in groups}
+
+
+def _loss(sample: Sample, values: Mapping[Key, float]) -> float:
+    error = np.log(sample.predict(values) / sample.seconds) / SCALE
+    return float((np.sqrt(1.0 + error**2) - 1.0).sum())
+
+
+def _descend(batch: Sequence[Sample], used: Sequence[Free], start: Mapping[Key, float], rounds: int) -> dict[Key, float]:
+    if not used:
+        return dict(start)
+    batch = [s for s in batch if any(f.key in s.keys() for f in used)]
+    fixed = {k: v for k, v in start.items() if k not in {f.key for f in used}}
     low = np.log([BOUNDS[f.name][0] for f in used])
     high = np.log([BOUNDS[f.name][1] for f in used])
-    start = np.clip(np.log([max(f.figure.value, 1e-12) for f in used]), low + 1e-6, high - 1e-6)
+    first = np.clip(np.log([max(start[f.key], 1e-12) for f in used]), low + 1e-6, high - 1e-6)
     result = least_squares(
-        _residuals(batch, used), start, _jacobian(batch, used, high), bounds=(low, high),
+        _residuals(batch, used, fixed), first, _jacobian(batch, used, high, fixed), bounds=(low, high),
         loss="soft_l1", f_scale=SCALE, max_nfev=rounds,
     )  # fmt: skip
-    return _values(used, result.x)
+    return fixed | _values(used, result.x)
 
 
 def _values(used: Sequence[Free], x: Array) -> dict[Key, float]:
     return {f.key: float(v) for f, v in zip(used, np.exp(x), strict=True)}
 
 
-def _residuals(batch: Sequence[Sample], used: Sequence[Free]) -> Callable[[Array], Array]:
+def _residuals(batch: Sequence[Sample], used: Sequence[Free], fixed: Mapping[Key, float]) -> Callable[[Array], Array]:
     def residuals(x: Array) -> Array:
-        values = _values(used, x)
+        values = {**fixed, **_values(used, x)}
         return np.concatenate([np.log(s.predict(values) / s.seconds) for s in batch])
 
     return residuals
 
 
-def _jacobian(batch: Sequence[Sample], used: Sequence[Free], high: Array) -> Callable[[Array], Array]:
+def _jacobian(
+    batch: Sequence[Sample], used: Sequence[Free], high: Array, fixed: Mapping[Key, float]
+) -> Callable[[Array], Array]:
     """Forward differences; a figure is only re-evaluated on the samples that depend on it."""
     ends = np.cumsum([len(s.seconds) for s in batch])
     spans = [slice(end - len(s.seconds), end) for s, end in zip(batch, ends, strict=True)]
-    touched = [
-        [i for i, s in enumerate(batch) if f.key in s.efficiencies.values() or f.key in s.values.values()] for f in used
-    ]
+    touched = [[i for i, s in enumerate(batch) if f.key in s.keys()] for f in used]
 
     def jacobian(x: Array) -> Array:
-        values = _values(used, x)
+        values = {**fixed, **_values(used, x)}
         base = [np.log(s.predict(values)) for s in batch]
         out = np.zeros((int(ends[-1]), len(x)))
         for j, f in enumerate(used):

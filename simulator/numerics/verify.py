@@ -1,0 +1,55 @@
+"""What ``silicast verify`` runs: operators, drift, identities and sharding on tiny models of the given families."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from simulator.models.parameters import parameters
+from simulator.numerics.check import Check
+from simulator.numerics.drift import drift_checks
+from simulator.numerics.identities import identity_checks
+from simulator.numerics.operators import operator_checks
+from simulator.numerics.scale_down import scale_down
+from simulator.numerics.sharding import exchange_modes, sharding_checks
+from simulator.numerics.trial import decode, prefill, run
+from simulator.profiles.model import Model
+
+PUBLISHED_BOUND = 0.03  # makers round their counts: "1T" for 1.026e12
+
+
+def verify(models: Sequence[Model]) -> list[Check]:
+    """All checks: operators once, then every distinct tiny model of ``models``, then parameter counts at full size."""
+    checks = operator_checks()
+    for model in distinct(models):
+        checks += model_checks(model)
+    return [*checks, *parameter_checks(models)]
+
+
+def distinct(models: Sequence[Model]) -> Iterator[Model]:
+    """Tiny models, one for each structure that occurs."""
+    seen = set()
+    for model in models:
+        tiny = scale_down(model)
+        key = replace(tiny, name="", family="", source="", note="", aliases=(), unsourced=(), tokenizer=None)
+        if key not in seen:
+            seen.add(key)
+            yield tiny
+
+
+def model_checks(tiny: Model) -> list[Check]:
+    """Drift, identities and sharding of one tiny model."""
+    checks = drift_checks(run(tiny, prefill(12)), f"{tiny.name} prefill")
+    checks += drift_checks(run(tiny, decode(13)), f"{tiny.name} decode")
+    return [*checks, *identity_checks(tiny), *sharding_checks(tiny), *exchange_modes(tiny)]
+
+
+def parameter_checks(models: Sequence[Model]) -> list[Check]:
+    """N16: parameters counted over the weights of the graph = the published count."""
+    checks = []
+    for model in models:
+        if model.published is not None:
+            stated = model.published.total_params_b * 1e9
+            error = abs(parameters(model).total - stated) / stated
+            checks.append(Check("N16", f"{model.name}: parameters counted = published", error, PUBLISHED_BOUND))
+    return checks

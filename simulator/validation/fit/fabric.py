@@ -1,0 +1,125 @@
+"""Calibrates collectives and expert exchanges on the rows of a measurement folder.
+
+Hardware: start and hop latency of each NVLink generation (shared by all libraries). Stack: the values of NCCL, of the
+frameworks' own all-reduce kernels and of DeepEP. Rows that contradict their neighbours are left out of the fit only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from simulator.fabric.stack import CommStack
+from simulator.profiles import list_names, load_system
+from simulator.validation.fit.kernel_yaml import Fitted, rewrite_kernels
+from simulator.validation.fit.trial import Key, Observed, Trial, calibrated_keys, fabric_of, file_of, fit, path_of
+from simulator.validation.predict import collectives, deepep
+
+TIERS = ("nvlink",)
+# neighbouring sizes of one series that rise and fall again by more than this factor mark the middle row as suspect
+SPIKE = 1.4
+COLLECTIVE_FILES = ("nccl/collectives", "trtllm/collectives", "sglang/collectives", "vllm/collectives", "vidur/collectives")
+EXCHANGE_FILES = ("deepep/deepep", "trtllm/deepep", "cann/deepep")
+
+
+def spikes(rows: pd.DataFrame, by: list[str], size: str) -> np.ndarray:
+    """True for rows that take SPIKE times longer than both neighbours of their series along ``size``."""
+    out = np.zeros(len(rows), dtype=bool)
+    x, us = pd.to_numeric(rows[size]).to_numpy(), pd.to_numeric(rows["us"]).to_numpy()
+    for _, index in rows.groupby(by, sort=False).indices.items():
+        order = index[np.argsort(x[index], kind="stable")]
+        for before, here, after in zip(order, order[1:], order[2:], strict=False):
+            out[here] = us[here] > SPIKE * max(us[before], us[after])
+    return out
+
+
+def observed_collectives(rows: pd.DataFrame) -> list[Observed]:
+    """One Observed per device, stack, operation and rank count."""
+    return _observed(rows, collectives.KEYS, lambda key, g: collectives.case_of(key, _numbers(g["bytes"])))
+
+
+def observed_exchanges(rows: pd.DataFrame) -> list[Observed]:
+    """One Observed per device, stack and routing."""
+    return _observed(rows, deepep.KEYS, lambda key, g: deepep.case_of(key, _numbers(g["tokens"]), _numbers(g["sms"])))
+
+
+Case = collectives.Case | deepep.Case
+
+
+def _observed(
+    rows: pd.DataFrame, keys: list[str], make: Callable[[Mapping[str, object], pd.DataFrame], Case]
+) -> list[Observed]:
+    found = []
+    for key, group in rows.reset_index(drop=True).groupby(keys, sort=False, dropna=False):
+        case = make(dict(zip(keys, key, strict=True)), group)
+        uses = {file_of(t) for t in (case.stack.library, case.stack.own) if t is not None} | {fabric_of(case.system)}
+        found.append(Observed(_predictor(case), _numbers(group["us"]) * 1e-6, frozenset(uses)))
+    return found
+
+
+def _predictor(case: Case) -> Callable[[Trial], np.ndarray]:
+    def predict(trial: Trial) -> np.ndarray:
+        return replace(case, stack=_stack(case.stack, trial), system=trial.system(case.system)).seconds()
+
+    return predict
+
+
+def _stack(stack: CommStack, trial: Trial) -> CommStack:
+    own = None if stack.own is None else trial.table(stack.own)
+    return replace(stack, library=trial.table(stack.library), own=own)
+
+
+def tier_keys(devices: Iterable[str]) -> dict[Key, float]:
+    """Start and hop latency of the scale-up tiers of the systems of ``devices``."""
+    found = {}
+    for system in (load_system(n) for n in list_names("system")):
+        if system.device not in set(devices) or system.vendor != "nvidia":
+            continue
+        for name in TIERS:
+            if name in system.tiers:
+                for field in ("start", "latency"):
+                    found[Key(fabric_of(system), -1, name, field)] = getattr(system.tiers[name], field)
+    return found
+
+
+def read(folder: Path, family: str) -> pd.DataFrame:
+    """Rows of one family that a fit may use."""
+    rows = pd.read_csv(folder / "kernels" / f"{family}.csv", dtype=str, keep_default_na=False)
+    if family == "collectives":
+        keep = ~spikes(rows, ["device", "op", "fw", "gpus", "nodes"], "bytes")
+        return rows[keep | rows["fw"].eq("vidur").to_numpy()].reset_index(drop=True)
+    return rows.reset_index(drop=True)
+
+
+def fit_collectives(rows: pd.DataFrame, files: tuple[str, ...] = COLLECTIVE_FILES, evaluations: int = 12) -> dict[Key, float]:
+    """Values of the collective stacks and of the link generations that serve ``rows``."""
+    start = {k: v for f in files for k, v in calibrated_keys(f).items()} | tier_keys(set(rows["device"]))
+    return fit(observed_collectives(rows), start, bounds=lambda _: (0.05, 20.0), evaluations=evaluations)
+
+
+def fit_exchanges(rows: pd.DataFrame, files: tuple[str, ...] = EXCHANGE_FILES, evaluations: int = 12) -> dict[Key, float]:
+    """Values of the exchange stacks."""
+    start = {k: v for f in files for k, v in calibrated_keys(f).items()}
+    return fit(observed_exchanges(rows), start, bounds=lambda _: (0.05, 20.0), evaluations=evaluations)
+
+
+def write(values: Mapping[Key, float], rows: int) -> int:
+    """Write stack values into their files; returns how many figures changed. Tier latencies are returned by ``tiers_in``."""
+    written = 0
+    for file in sorted({k.file for k in values if k.entry >= 0}):
+        mine = {(k.entry, k.override, k.name): Fitted(v, rows) for k, v in values.items() if k.file == file}
+        written += rewrite_kernels(path_of(file), mine)
+    return written
+
+
+def tiers_in(values: Mapping[Key, float]) -> dict[Key, float]:
+    """The fitted tier latencies among ``values``."""
+    return {k: v for k, v in values.items() if k.entry < 0}
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    return pd.to_numeric(column, errors="coerce").fillna(0.0).to_numpy(dtype=np.float64)

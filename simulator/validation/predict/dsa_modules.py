@@ -1,0 +1,82 @@
+"""Time of a whole sparse-attention layer: projections, indexer, selection, attention core, small kernels, host."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.devices.cost import Cost
+from simulator.devices.gpu.attention import attention_cost
+from simulator.devices.gpu.indexer import index_scores_cost
+from simulator.devices.gpu.module import host_seconds, module_cost
+from simulator.devices.gpu.top_k import top_k_cost
+from simulator.ops.work import Attention
+from simulator.profiles.gpu import Gpu
+from simulator.profiles.kernels import Kernel, load_kernels
+from simulator.validation.predict.dsa_layers import (
+    SparseModel,
+    Tokens,
+    compressed_term,
+    scores_term,
+    sparse_activations,
+    sparse_projections,
+    sparse_term,
+    top_k_terms,
+)
+from simulator.validation.predict.gpu_groups import Seconds
+from simulator.validation.predict.mla_layers import core_term, cpu_factor, projections_cost
+from simulator.validation.predict.prediction import FloatArray
+
+
+def layer_seconds(t: Tokens, model: SparseModel, ratio: float, runtime: str, core: dict[str, str]) -> Seconds:
+    """Costs a layer of ``t`` on a GPU with the kernel of its attention core and layer entry."""
+    cache: dict[str, tuple[FloatArray, FloatArray]] = {}
+    indexed = ~model.v4 if isinstance(model.v4, np.bool_) else (not model.v4 or ratio < 128)
+    long = (t.kv / ratio > model.top_k) & indexed & (core["phase"] != "dense_prefill")
+
+    def fixed_parts(gpu: Gpu) -> tuple[FloatArray, FloatArray]:
+        if gpu.name not in cache:
+            cache[gpu.name] = (_products(t, model, ratio, gpu, runtime, core), _indexer(t, model, ratio, gpu, runtime, core))
+        return cache[gpu.name]
+
+    def seconds(gpu: Gpu, kernel: Kernel) -> FloatArray:
+        products, indexer = fixed_parts(gpu)
+        attention = attention_cost(_core(t, model, ratio, core, kernel), gpu, kernel, warm=True)
+        extra = np.where(long, indexer + kernel.values.get("long_floor", 0.0), 0.0)
+        parts = [Cost(products * kernel.values.get("projection_ratio", 1.0)), Cost(extra), attention]
+        host = host_seconds(kernel, cpu_factor(gpu), t.batch, long)
+        elements = sparse_activations(model, t)
+        return np.asarray(module_cost(parts, gpu, kernel, elements, host).seconds, dtype=np.float64)
+
+    return seconds
+
+
+def _core(t: Tokens, model: SparseModel, ratio: float, core: dict[str, str], kernel: Kernel) -> Attention:
+    narrow = core["kv_dtype"] == "fp8" and bool(kernel.traits.get("eight_bit_core", False))
+    if core["phase"] == "dense_prefill":
+        return core_term(model.layer, t.batch, t.q, t.kv, t.heads, "expanded", narrow)
+    if model.v4:
+        return compressed_term(t, model.top_k, ratio, core["kv_dtype"], narrow)
+    return sparse_term(t, model.top_k, core["kv_dtype"], bool(kernel.traits.get("all_slots", True)), narrow)
+
+
+def _products(t: Tokens, model: SparseModel, ratio: float, gpu: Gpu, runtime: str, core: dict[str, str]) -> FloatArray:
+    """Products of a layer, grouped by head count because the weights of a layer share the L2."""
+    out = np.zeros_like(t.heads)
+    for count in np.unique(t.heads):
+        at = t.heads == count
+        items = list(sparse_projections(model, float(count), ratio, core["phase"] != "dense_prefill"))
+        out[at] = np.asarray(projections_cost(items, t.count[at], gpu, runtime, core["gemm_dtype"]).seconds)
+    return out
+
+
+def _indexer(t: Tokens, model: SparseModel, ratio: float, gpu: Gpu, runtime: str, core: dict[str, str]) -> FloatArray:
+    """Logits and selection with the stack's kernels: paged in decode and over compressed keys, contiguous in prefill."""
+    table = load_kernels(runtime, "dsa", "nvidia")
+    paged = ratio > 1 or core["phase"].endswith("decode")
+    facts = {"kv_dtype": core["kv_dtype"], "generation": gpu.architecture}
+    logits = table.select(gpu.architecture, phase="logits_paged" if paged else "logits", **facts)
+    select = table.select(gpu.architecture, phase="top_k", **facts)
+    scores = index_scores_cost(scores_term(t, model.index_heads, model.index_dim, ratio, paged), gpu, logits, warm=True)
+    searched, copied = top_k_terms(t, model.top_k, ratio)
+    chosen = top_k_cost(searched, gpu, select, warm=True) + top_k_cost(copied, gpu, select, warm=True)
+    return np.asarray(scores.seconds) + np.asarray(chosen.seconds) - select.values.get("launch_floor", 0.0)

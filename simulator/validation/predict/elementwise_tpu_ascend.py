@@ -1,0 +1,66 @@
+"""Vector passes (activations, norms, quantisers, rotary, hyper-connections ...) on TPU and Ascend devices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from simulator.devices.ascend.vector import elementwise_cost as ascend_cost
+from simulator.devices.tpu.vector import elementwise_cost as tpu_cost
+from simulator.ops.work import Elementwise
+from simulator.profiles import Kernel
+from simulator.profiles.tpu import Tpu
+from simulator.validation.predict.gpu_rows import number
+from simulator.validation.predict.prediction import FloatArray, Prediction
+from simulator.validation.predict.tpu_ascend import Device, Group, Seconds, classes, predict_groups, stack_of
+from simulator.validation.predict.vector_traffic import element_bytes, traffic
+
+_AXIS = re.compile(r"axis=(\d+) of (\d+(?:x\d+)*)")
+_NAME = re.compile(r"([A-Za-z]\w*)\*(\d+)")
+
+
+def predict(rows: pd.DataFrame) -> Prediction:
+    """Time of each row. Columns: device, unit, op, dtype, rows, cols, extra, fw, kernel."""
+    return predict_groups(groups(rows), len(rows))
+
+
+def groups(rows: pd.DataFrame) -> Iterator[Group]:
+    """Groups of rows by device, operator, stack, kernel, format and extra facts."""
+    for key, index, part in classes(rows, "device", "unit", "op", "fw", "kernel", "dtype", "extra"):
+        facts = {"op": key["op"], "axis": axis_of(key["extra"]), "kernel": key["kernel"], "dtype": key["dtype"]}
+        seconds = _seconds(part, key)
+        yield Group(index, key["device"], key["unit"], stack_of(key["fw"]), "elementwise", facts, seconds)
+
+
+def axis_of(extra: str) -> str:
+    """"last" if the reduced or split axis is contiguous, else "strided"."""
+    found = _AXIS.search(extra)
+    if not found:
+        return "last"
+    return "last" if int(found.group(1)) == len(found.group(2).split("x")) - 1 else "strided"
+
+
+def launched(kernel: str) -> dict[str, int]:
+    """Device kernels listed in a row's ``kernel`` ("Slice*1+SwiGlu*1") and how often each runs."""
+    found: dict[str, int] = {}
+    for name, count in _NAME.findall(kernel):
+        found[name] = found.get(name, 0) + int(count)
+    return found
+
+
+def _seconds(rows: pd.DataFrame, key: dict[str, str]) -> Seconds:
+    count, cols = number(rows, "rows", 1.0), number(rows, "cols", 1.0)
+    kernels = launched(key["kernel"])
+
+    def seconds(device: Device, kernel: Kernel) -> FloatArray:
+        separate = not isinstance(device, Tpu) and not kernel.traits.get("reports") == "main_kernel"
+        moved = traffic(key["op"], count, cols, element_bytes(key["dtype"]), key["extra"], kernels, separate)
+        ran = sum(kernels.values()) if separate and kernels else 1
+        term = Elementwise(key["op"], count, cols, moved.read, moved.written, moved.ops, moved.exps, max(1, ran))
+        cost = tpu_cost(term, device, kernel) if isinstance(device, Tpu) else ascend_cost(term, device, kernel)
+        return np.asarray(cost.seconds, dtype=np.float64)
+
+    return seconds
