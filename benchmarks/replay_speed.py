@@ -36,7 +36,7 @@ def deepseek_step(micro_batches: int = 2) -> tuple[Program, Times]:
         load_model("deepseek-v3.2"), StepShape("decode", 128, 1, 4096), Layout(dp=128, ep=128), options=options
     )
     rng = np.random.default_rng(0)
-    return program_of(graph, {t: rng.uniform(1e-6, 2e-4) for t in graph.templates()})
+    return program_of(graph, {t: rng.uniform(1e-6, 2e-4) if work.terms else 0.0 for t, work in graph.work().items()})
 
 
 def best_of(run: Callable[[], object]) -> float:

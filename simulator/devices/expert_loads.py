@@ -20,6 +20,8 @@ Array = npt.NDArray[np.float64]
 
 DRAWS = 6
 SEED = 20
+GROUPS, KEPT_GROUPS = 8, 4  # DeepSeek-V3 gate
+LIMITED_DRAWS, LIMITED_TOKENS = 3, 512
 SAMPLED_LARGEST = 1024.0  # upper end of the weights of power_law_sampled_a
 
 
@@ -27,8 +29,9 @@ SAMPLED_LARGEST = 1024.0  # upper end of the weights of power_law_sampled_a
 class Routing:
     """One routing situation.
 
-    tokens: over all ranks. distribution: balanced, uniform, power_law_a, power_law_sampled_a. left_over: where a power law
-    puts what rounding leaves over: "level" (rank by rank, least loaded expert) or "first" (lowest expert numbers).
+    tokens: over all ranks. distribution: balanced, uniform, power_law_a, power_law_sampled_a. group_limited: the
+    power-law choices pass once more through a gate that keeps 4 of 8 expert groups per token (DeepSeek-V3's), as in
+    TensorRT-LLM's wide expert-parallel benchmark; what the gate drops is refilled at random from the groups it keeps.
     """
 
     tokens: int
@@ -36,7 +39,12 @@ class Routing:
     topk: int
     ranks: int
     distribution: str
-    left_over: str = "level"
+    group_limited: bool = False
+
+    @property
+    def limited(self) -> bool:
+        """Whether the gate's groups fit these experts and ranks."""
+        return self.group_limited and self.experts % GROUPS == 0 and self.experts % max(1, self.ranks) == 0
 
     @property
     def local_experts(self) -> int:
@@ -55,7 +63,7 @@ def expert_loads(r: Routing) -> Array:
     if law is not None:
         alpha = float(law[2])
         loads = _sampled(r, alpha) if law[1] else _power_law(r, alpha)
-        return _fullest_rank(loads, r)
+        return loads[:, : r.local_experts] if r.limited else _fullest_rank(loads, r)
     if r.distribution in ("balanced", ""):
         return _balanced(r)[None, : r.local_experts]
     if r.distribution in ("uniform", "random"):
@@ -78,8 +86,8 @@ def _power_law(r: Routing, alpha: float) -> Array:
     low, high = (1.0, max(0.8 * r.tokens, 1.0)) if total > r.experts else (0.01, 2.0)
     weight = _bounded_power_law(rng.random((DRAWS, r.experts)), alpha, low, high)
     exact = weight / weight.sum(axis=1, keepdims=True) * total
-    if r.left_over == "first":
-        return _first_experts(np.floor(exact), total)
+    if r.limited:
+        return np.stack([_group_limited(_fullest_first(c, r), r) for c in _first_experts(np.floor(exact), total)[:LIMITED_DRAWS]])
     return _level(np.minimum(np.round(exact), r.tokens), total, r)
 
 
@@ -89,6 +97,36 @@ def _first_experts(loads: Array, total: int) -> Array:
     rank = np.argsort(np.argsort(-loads, axis=1, kind="stable"), axis=1)
     base, more = np.divmod(left, loads.shape[1])
     return np.asarray(loads + base[:, None] + (rank < more[:, None]))
+
+
+def _fullest_first(loads: Array, r: Routing) -> Array:
+    """Loads with the fullest rank's experts swapped to the front."""
+    ranks = loads.reshape(max(1, r.ranks), -1).copy()
+    fullest = int(ranks.sum(axis=1).argmax())
+    ranks[[0, fullest]] = ranks[[fullest, 0]]
+    return ranks.ravel()
+
+
+def _group_limited(loads: Array, r: Routing) -> Array:
+    """Rows per expert after the group-limited gate, from evenly spaced sample tokens.
+
+    Slot j of token t is entry t + j T of the list of experts repeated by their loads, fullest first.
+    """
+    tokens = np.unique(np.linspace(0, r.tokens - 1, min(r.tokens, LIMITED_TOKENS)).round())
+    order = np.argsort(-loads, kind="stable")
+    place = tokens[:, None] + np.arange(r.topk)[None, :] * r.tokens
+    expert = order[np.minimum(np.searchsorted(np.cumsum(loads[order]), place, side="right"), r.experts - 1)]
+    chosen = np.zeros((len(tokens), r.experts))
+    np.put_along_axis(chosen, expert, 1.0, axis=1)
+    width = r.experts // GROUPS
+    hits = np.minimum(chosen.reshape(len(tokens), GROUPS, width).sum(axis=2), 2.0)
+    kept = np.argsort(-hits, axis=1, kind="stable")[:, :KEPT_GROUPS]
+    allowed = np.zeros((len(tokens), GROUPS))
+    np.put_along_axis(allowed, kept, 1.0, axis=1)
+    score = np.repeat(allowed, width, axis=1) * (1.0 + chosen)
+    score = score + 0.5 * np.random.default_rng(SEED).random(score.shape)
+    final = np.argsort(-score, axis=1, kind="stable")[:, : r.topk]
+    return np.bincount(final.ravel(), minlength=r.experts) * (r.tokens / len(tokens))
 
 
 def _level(loads: Array, total: int, r: Routing) -> Array:

@@ -55,6 +55,7 @@ def _seconds(kind: str, payload: Number, span: Span, stack: CommStack) -> Number
     offset = stack.find("framework", topology=topology)
     if offset is not None:
         base = np.maximum(base - offset.values.get("launch_saved", 0.0), 0.0)
+        base = base * offset.values.get("slowdown", 1.0)
         if "wait" in offset.values:
             base = partly_overlapped(base, offset.values["wait"], offset.values["wait_overlap"])
     if own is None or span.outer is not None:

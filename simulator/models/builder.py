@@ -71,10 +71,20 @@ class Builder:
         return value.id
 
     def cache(self, name: str, *shape: Dim, shard: tuple[int, str] | None = None, ways: int = 0) -> int:
-        """A cache read and written by the step."""
+        """A cache read and written by the step; at most ``ways`` slices along the shard axis."""
         blocks = (int(shape[shard[0]]),) if shard and ways else ()
-        limits = (ways,) if ways else ()
-        value = Value(len(self.values), self._name(name), TensorSpec(shape), "cache", shard, None, blocks, limits)
+        return self.cache_blocks(name, *shape, shard=shard, blocks=blocks, ways=(ways,) if ways else ())
+
+    def cache_blocks(
+        self,
+        name: str,
+        *shape: Dim,
+        shard: tuple[int, str] | None,
+        blocks: tuple[int, ...],
+        ways: tuple[int, ...],
+    ) -> int:
+        """A cache whose shard axis is several concatenated tensors."""
+        value = Value(len(self.values), self._name(name), TensorSpec(shape), "cache", shard, None, blocks, ways)
         self.values.append(value)
         self.inputs.append(value.id)
         return value.id

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from simulator.models.builder import Builder, Context
 from simulator.models.common import linear
+from simulator.ops.activation import Activation
+from simulator.ops.op import Op
 from simulator.ops.silu_mul import SiluMul
 
 
@@ -13,22 +15,24 @@ def feed_forward(b: Builder, x: int, c: Context) -> int:
     if p is None:
         raise ValueError(f"{c.model.name}: a dense layer needs a 'dense' section")
     with b.at("ffn", "dense"):
-        return gated(b, x, c, p.width, p.gated, bias=p.bias)
+        op: Op = SiluMul() if p.gated else Activation(p.activation)
+        return gated(b, x, c, p.width, p.gated, op, bias=p.bias)
 
 
-def gated(b: Builder, x: int, c: Context, width: int, is_gated: bool, *, bias: bool = False, prefix: str = "") -> int:
-    """Up projection (gate and up in one matrix when gated), activation, down projection."""
+def gated(
+    b: Builder,
+    x: int,
+    c: Context,
+    width: int,
+    is_gated: bool,
+    op: Op,
+    *,
+    bias: bool = False,
+    prefix: str = "",
+) -> int:
+    """Up projection (gate and up in one matrix when gated), activation ``op``, down projection."""
     count = 2 if is_gated else 1
     blocks = (width,) * count if count > 1 else ()
-    ways = (width,) * count if count > 1 else ()
-    up = linear(b, f"{prefix}up", x, count * width, split=(0, "ffn"), bias=bias, blocks=blocks, ways=ways)
-    return linear(b, f"{prefix}down", activation(b, f"{prefix}act", up, is_gated), c.model.hidden_size, split=(1, "ffn"), bias=bias)
-
-
-def activation(b: Builder, name: str, x: int, is_gated: bool) -> int:
-    """SwiGLU of [gate, up], or an elementwise activation of an ungated feed-forward."""
-    if is_gated:
-        return b.add(name, SiluMul(), x)
-    from simulator.ops.elementwise import Scale
-
-    return b.add(name, Scale(1.0), x)
+    up = linear(b, f"{prefix}up", x, count * width, split=(0, "ffn"), bias=bias, blocks=blocks, ways=blocks)
+    act = b.add(f"{prefix}act", op, up)
+    return linear(b, f"{prefix}down", act, c.model.hidden_size, split=(1, "ffn"), bias=bias)

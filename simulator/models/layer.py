@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.models import dense_ffn, gqa, mla, moe
+from simulator.models import delta_net, dense_ffn, gqa, mamba, mla, moe
 from simulator.models.builder import Builder, Context
 from simulator.models.common import add_norm, norm
 from simulator.profiles.model import Layer
@@ -58,4 +58,8 @@ def _post_norm(b: Builder, c: Context, x: int, name: str, stage: str) -> int:
 def _mix(b: Builder, c: Context, mixer: str, x: int, selection: int | None) -> tuple[int, int | None]:
     if mixer.startswith("mla"):
         return mla.attention(b, x, c, selection, mixer)
+    if mixer == "delta_net":
+        return delta_net.mixer(b, x, c), selection
+    if mixer == "mamba":
+        return mamba.mixer(b, x, c), selection
     return gqa.attention(b, x, c, window=mixer == "gqa_window"), selection

@@ -10,12 +10,15 @@ import numpy as np
 
 from simulator.models.build import describe
 from simulator.models.formats import Formats, native
-from simulator.models.graph import Graph, Value
+from simulator.models.graph import Graph, Node, Value
 from simulator.models.layout import Layout, resolve
 from simulator.models.options import Options
 from simulator.models.parameters import layer_of, stops_growing, tokens_per_entry
 from simulator.models.step import StepShape
+from simulator.ops.gated_delta import GatedDeltaRule
 from simulator.ops.kv_cache import CacheAppend
+from simulator.ops.short_conv import ShortConv
+from simulator.ops.state_space import StateSpaceScan
 from simulator.ops.tensor import Number
 from simulator.passes.formats import formats as formats_pass
 from simulator.passes.pipeline import stage_of
@@ -76,7 +79,7 @@ def activations(model: Model, layout: Layout, choice: Formats, step: StepShape) 
     """Peak bytes of live activations when the folded graph runs in order, each value freed after its last reader."""
     graph = shard(formats_pass(describe(model, step), choice), layout)
     last: dict[int, int] = {}
-    stored = {o for n in graph.nodes if isinstance(n.op, CacheAppend) for o in n.outputs}
+    stored = {o for n in graph.nodes for o in _in_place(n)}
     for n in graph.nodes:
         for v in (*n.inputs, *n.outputs):
             last[v] = n.id
@@ -176,6 +179,13 @@ def _bytes_per_request(v: Value, model: Model) -> float:
 
 def _bytes(v: Value) -> float:
     return float(np.max(v.spec.nbytes))
+
+
+def _in_place(n: Node) -> tuple[int, ...]:
+    """Outputs that live in the caches, not in the workspace."""
+    if isinstance(n.op, CacheAppend):
+        return n.outputs
+    return n.outputs[1:] if isinstance(n.op, ShortConv | GatedDeltaRule | StateSpaceScan) else ()
 
 
 def _is_view(op: object) -> bool:

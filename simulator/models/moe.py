@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from simulator.models.builder import Builder, Context
 from simulator.models.common import linear
-from simulator.models.dense_ffn import activation, gated
+from simulator.models.dense_ffn import gated
+from simulator.ops.activation import Activation
 from simulator.ops.elementwise import Add, SigmoidMul
 from simulator.ops.expert_exchange import ExpertCombine, ExpertDispatch
 from simulator.ops.grouped_linear import GroupedLinear
 from simulator.ops.hash_gate import HashGate
 from simulator.ops.linear import Linear
 from simulator.ops.moe_gate import MoeGate
+from simulator.ops.op import Op
+from simulator.ops.silu_mul import SiluMul
 from simulator.profiles.model import Moe
 
 
@@ -88,14 +91,18 @@ def _experts(b: Builder, rows: int, counts: int, c: Context, p: Moe) -> int:
         )
         bias = (up_bias,)
     up = b.add("expert_up", op, rows, counts, w, *bias)
-    act = activation(b, "expert_act", up, p.gated)
+    act = b.add("expert_act", _activation(p), up)
     w = b.weight("experts.down", p.experts, hidden, width, shard=(0, "experts"), also=(2, "expert_width"))
     bias = (b.weight("experts.down_bias", p.experts, hidden, shard=(0, "experts")),) if p.expert_bias else ()
     return b.add("expert_down", op, act, counts, w, *bias)
 
 
+def _activation(p: Moe) -> Op:
+    return SiluMul(p.clamp, p.alpha, p.up_offset) if p.gated else Activation(p.activation)
+
+
 def _shared(b: Builder, x: int, c: Context, p: Moe) -> int:
-    out = gated(b, x, c, p.shared_width, p.gated, prefix="shared_")
+    out = gated(b, x, c, p.shared_width, p.gated, _activation(p), prefix="shared_")
     if not p.shared_gate:
         return out
     w = b.weight("shared_gate.weight", 1, c.model.hidden_size)

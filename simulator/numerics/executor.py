@@ -17,6 +17,8 @@ from simulator.numerics.tensors import Arrays, global_of, local_input, local_wei
 from simulator.ops.counting import Counts, counted
 from simulator.ops.op import Array, CollectiveOp
 
+ACROSS_STAGES = "pp"  # one set of ranks executes all pipeline stages; what is sent to the next stage is already there
+
 
 @dataclass(slots=True)
 class NodeCounts:
@@ -65,7 +67,7 @@ def execute(graph: Graph, weights: Arrays, inputs: Arrays) -> Run:
     given = set(graph.inputs)
     for value in graph.values:
         if value.role == "weight" or value.id in given:
-            whole = global_of(graph, weights if value.role == "weight" else inputs, value)
+            whole = global_of(weights if value.role == "weight" else inputs, value)
             cut = local_weight if value.role == "weight" else local_input
             for rank, held in enumerate(values):
                 held[value.id] = cut(value, whole, rank, ranks)
@@ -75,7 +77,7 @@ def execute(graph: Graph, weights: Arrays, inputs: Arrays) -> Run:
 
 def _step(node: Node, ranks: Ranks, values: list[dict[int, Array]]) -> NodeCounts:
     total = NodeCounts()
-    if isinstance(node.op, CollectiveOp) and node.op.ranks > 1:
+    if isinstance(node.op, CollectiveOp) and node.op.ranks > 1 and node.op.group != ACROSS_STAGES:
         for members in ranks.members(node.op.group):
             _exchange(node, node.op, members, values, total)
         return total

@@ -37,9 +37,10 @@ def _example_gap(example: Example) -> float:
     specs = example.specs()
     outputs = example.op.infer(*specs)
     work = example.op.work(specs, outputs)
+    per_rank = example.op.per_rank(example.arrays) if isinstance(example.op, CollectiveOp) else [example.arrays]
     with counted() as counts:
         if isinstance(example.op, CollectiveOp):
-            results, sent = example.op.exchange(example.op.per_rank(example.arrays))
+            results, sent = example.op.exchange(per_rank)
         else:
             results, sent = [example.op.reference(*example.arrays)], [0]
     ranks = len(results)

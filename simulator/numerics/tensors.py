@@ -52,6 +52,13 @@ def local_input(value: Value, whole: Array, rank: int, ranks: Ranks) -> Array:
     return local_weight(value, mine, rank, ranks)
 
 
+def _merged_names(name: str) -> list[str]:
+    """layers.3.q_a+kv_a.weight -> layers.3.q_a.weight, layers.3.kv_a.weight."""
+    body, tail = name.rsplit(".", 1)
+    scope, dot, joined = body.rpartition(".")
+    return [f"{scope}{dot}{part}.{tail}" for part in joined.split("+")]
+
+
 def _cut(value: Value, whole: Array, tag: tuple[int, str], position: int, size: int) -> Array:
     axis, group = tag
     extent = whole.shape[axis]
@@ -108,8 +115,10 @@ def _index_limits(graph: Graph) -> dict[int, int]:
     return limits
 
 
-def global_of(graph: Graph, arrays: Mapping[str, Array], value: Value) -> Array:
-    """The global array of a source value; KeyError names it if nobody created it."""
+def global_of(arrays: Mapping[str, Array], value: Value) -> Array:
+    """The global array of a source value; merged weights (a+b) are stacked. KeyError names it if nobody created it."""
+    if value.name not in arrays and "+" in value.name:
+        return np.concatenate([arrays[name] for name in _merged_names(value.name)], axis=0)
     if value.name not in arrays:
         raise KeyError(f"no array for {value.role} {value.name!r} {value.spec.shape}")
     return arrays[value.name]

@@ -18,12 +18,9 @@ from simulator.profiles.model import Model
 PUBLISHED_BOUND = 0.03  # makers round their counts: "1T" for 1.026e12
 
 
-def verify(models: Sequence[Model]) -> list[Check]:
-    """All checks: operators once, then every distinct tiny model of ``models``, then parameter counts at full size."""
-    checks = operator_checks()
-    for model in distinct(models):
-        checks += model_checks(model)
-    return [*checks, *parameter_checks(models)]
+def verify(model: Model) -> list[Check]:
+    """All checks that concern ``model``: every operator, its scaled-down graph, its parameter count at full size."""
+    return [*operator_checks(), *model_checks(scale_down(model)), *parameter_checks([model])]
 
 
 def distinct(models: Sequence[Model]) -> Iterator[Model]:

@@ -16,6 +16,8 @@ Vector operators
     rope               Rope: x[T, .., d], positions[T] -> x (positions[B, q] go with x[B, q, .., d])
     elementwise        Add, Mul: x, y -> x; Scale, Cast: x -> x; SigmoidMul: x, gate -> x sigmoid(gate)
     silu_mul           SiluMul: x[.., 2n] = gate then up -> [.., n]
+    activation         Activation: x -> gelu or squared ReLU
+    gated_norm         GatedRMSNorm: x[.., d], gate[.., d], w[d] -> norm(x) w silu(gate)
     quantize           Quantize: x -> x in another format (fake quantised)
     hadamard           Hadamard: x[.., d] -> rotated x
     fused              Fused: several vector operators in one kernel
@@ -33,6 +35,10 @@ Attention
 Linear attention
     causal_conv        CausalConv: x[B, q, C], w[C, K], state[B, K - 1, C] -> [B, q, C], state
     delta_rule         GatedDeltaRule: q, k[B, q, G, dk], v[B, q, H, dv], g, beta[B, q, H], state -> out, state
+Linear attention
+    short_conv         ShortConv: x[B, q, C], w[C, K], state[B, K - 1, C] -> silu(conv), new state
+    gated_delta        GatedDeltaRule: q, k, v, a, b, A_log, dt_bias, state[B, H, dk, dv] -> o[B, q, H, dv], new state
+    state_space        StateSpaceScan: x, dt, b, c, A_log, D, dt_bias, state[B, H, P, N] -> y[B, q, H, P], new state
 Residual streams
     hyper_connections  HyperPre: x[T, n, h], w, scale[3], base -> y[T, h], post[T, n], comb[T, n, n]
                        HyperPost: y[T, h], x[T, n, h], post, comb -> [T, n, h]

@@ -103,6 +103,7 @@ class SparseMlaAttention(Op):
             kv_shared=True,
             kv_bytes_per_token=bytes_per_token(cache),
             selected=True,
+            pool_len=cache.shape[1],
         )
         return Work((term,))
 

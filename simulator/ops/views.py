@@ -158,7 +158,7 @@ class Expand(_View):
 
 @dataclass(frozen=True)
 class Concat(Op):
-    """x.. -> joined along ``axis``. in_place: producers wrote straight into their slice of the result, nothing is copied."""
+    """x.. -> joined along ``axis``. in_place: producers wrote straight into their slice of the result, no copy."""
 
     axis: int = -1
     in_place: bool = False

@@ -119,6 +119,11 @@ class Attention:
     # stored bytes per token and KV head when the layout is mixed (656 for FP8 MLA)
     kv_bytes_per_token: Number | None = None
     selected: bool = False
+    pool_len: Dim = 0  # with selected: stored tokens per request that the rows are picked from (0 = not known)
+
+    def pool_bytes(self) -> Number:
+        """Bytes of the stored keys that selected rows lie scattered in."""
+        return _f(self.batch) * _f(self.pool_len) * _f(self.kv_heads) * self.kv_bytes_token()
 
     def pairs(self) -> Number:
         """(query, key) pairs per head over the batch. Causal, full: q kv - q (q - 1) / 2."""
@@ -185,9 +190,8 @@ class IndexScores:
     paged: bool = True
     rate: str = "fp8"
     out_bytes: float = 4.0
-    request_pairs: Number | None = (
-        None  # pairs of one request where keys stand for several tokens, else from the lengths
-    )
+    # pairs of one request where a key stands for several tokens; None = from the lengths
+    request_pairs: Number | None = None
 
     def pairs(self) -> Number:
         """(query, key) pairs over the batch."""

@@ -35,8 +35,10 @@ def stored_cache(name: str, choice: Formats) -> str:
     """Storage format of a cache by its name (8-bit latent caches keep the rotary part in 16 bit)."""
     if "index_cache" in name:
         return choice.index_cache
-    if "state" in name:
+    if name.endswith("recurrent_state"):
         return "fp32"
+    if name.endswith("conv_state"):
+        return "bfloat16"
     if choice.kv_cache != "fp8":
         return choice.kv_cache
     return {"kv_cache": "fp8_mla", "entry_cache": "fp8_mla_v4", "window_cache": "fp8_mla_v4"}.get(
@@ -80,6 +82,7 @@ class _Narrowing(Rewriter):
         if value.role == "cache":
             self.source(i, spec=value.spec.with_dtype(stored_cache(value.name, self.choice)))
         elif value.role == "weight" and len(value.spec.shape) >= 2 and value.spec.dtype == "bfloat16":
+            # vectors (norms, biases) stay in 16 bit
             self.source(i, spec=value.spec.with_dtype(self.choice.scheme(self.weight_part[i]).weight))
         else:
             self.source(i)

@@ -23,15 +23,18 @@ from simulator.ops.local_share import LocalShare
 from simulator.ops.norm import RMSNorm
 from simulator.ops.op import Op
 from simulator.ops.parallel_norm import ParallelRMSNorm
+from simulator.ops.shapes import same
 from simulator.ops.tensor import TensorSpec
 from simulator.ops.top_k import ArgMax
 from simulator.ops.views import Expand, Split
 from simulator.passes.rewrite import Rewriter, consumers
 
+Widths = tuple[tuple[int, int], ...]  # (global, local) sizes of blocks side by side on a split axis
+
 GROUP_OF = {"heads": "tp", "ffn": "tp", "vocab": "tp", "experts": "ep", "expert_width": "moe_tp"}
 # operators that treat every token alone and therefore run on a token-split residual stream
 TOKENWISE = frozenset(
-    "RMSNorm LayerNorm AddRMSNorm Add Mul Scale SigmoidMul Cast Quantize SiluMul Linear MoeGate HashGate Concat "
+    "RMSNorm LayerNorm AddRMSNorm Add Mul Scale SigmoidMul Cast Quantize SiluMul Activation Linear MoeGate HashGate Concat "
     "GroupedLinear ExpertDispatch ExpertCombine HyperPre HyperPost".split()
 )
 ATTENTION = frozenset(("attention_in", "attention_core", "head"))
@@ -59,7 +62,7 @@ class _Sharding(Rewriter):
         alone = layout.dp * layout.cp == 1 and not self.scatter
         self.exchange = "none" if experts == 1 else "partial" if alone else "exchange"
         self.state: dict[int, str] = {}
-        self.widths: dict[int, tuple[int, ...]] = {}
+        self.widths: dict[int, Widths] = {}
         self.other: dict[tuple[int, str], int] = {}
         self.readers = consumers(graph)
 
@@ -147,6 +150,9 @@ class _Sharding(Rewriter):
 
     def _finish(self, node: Node, op: Op, inputs: tuple[int, ...], state: str) -> None:
         outputs = self.emit(node, op, inputs)
+        first = inputs[0]
+        if self.widths.get(first) and same(self.spec(outputs[0]).shape[-1], self.spec(first).shape[-1]):
+            self.widths[outputs[0]] = self.widths[first]
         for old, new in zip(node.outputs, outputs, strict=True):
             self.at[old], self.state[new] = new, state
             if state == "partial" and not self._deferred(old):
@@ -168,11 +174,11 @@ class _Sharding(Rewriter):
             x = self._want(node.inputs[0], "full", node)
             self._finish(node, op, (x, *rest), "split")
             value = self.values[w]
-            if value.blocks:
-                ways = value.ways or value.blocks
-                self.widths[self.at[node.outputs[0]]] = tuple(
-                    _slice(size, self.layout.tp, limit, value.name) for size, limit in zip(value.blocks, ways, strict=True)
-                )
+            ways = value.ways or value.blocks
+            self.widths[self.at[node.outputs[0]]] = tuple(
+                (size, _slice(size, self.layout.tp, limit, value.name))
+                for size, limit in zip(value.blocks, ways, strict=True)
+            )
         else:
             op = replace(op, bias_share=1.0 / self.layout.tp) if len(rest) == 2 else op
             self._finish(node, op, (self.at[node.inputs[0]], *rest), "partial")
@@ -194,8 +200,14 @@ class _Sharding(Rewriter):
 
     def _split(self, node: Node, op: Split) -> None:
         x = self.at[node.inputs[0]]
-        sizes = self.widths.get(x, op.sizes) if sum(op.sizes) != self.spec(x).shape[op.axis] else op.sizes
+        widths = self.widths.get(x, ())
+        if sum(op.sizes) == self.spec(x).shape[op.axis] or not widths:
+            self._finish(node, op, (x,), self.state[x])
+            return
+        pieces = _pieces(op.sizes, widths)
+        sizes = tuple(sum(local for _, local in piece) for piece in pieces)
         self._finish(node, replace(op, sizes=sizes), (x,), self.state[x])
+        self.widths.update(zip((self.at[o] for o in node.outputs), pieces, strict=True))
 
     def _expand(self, node: Node, op: Expand) -> None:
         self._finish(node, replace(op, times=op.times // self.layout.tp), (self.at[node.inputs[0]],), "split")
@@ -274,6 +286,17 @@ def _cut_axis(value: Value, group: str) -> int:
     """Axis of ``value`` cut over ``group``."""
     tags = [t for t in (value.shard, value.shard_also) if t is not None]
     return next(axis for axis, name in tags if GROUP_OF.get(name, name) == group)
+
+
+def _pieces(sizes: tuple[int, ...], widths: Widths) -> list[Widths]:
+    """Blocks of each piece of a split: consecutive blocks whose global sizes add up to the piece."""
+    pieces, rest = [], list(widths)
+    for size in sizes:
+        piece: list[tuple[int, int]] = []
+        while sum(whole for whole, _ in piece) < size:
+            piece.append(rest.pop(0))
+        pieces.append(tuple(piece))
+    return pieces
 
 
 def _slice(size: int, ranks: int, limit: int, name: str) -> int:

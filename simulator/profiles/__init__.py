@@ -2,7 +2,7 @@
 
 from simulator.profiles.errors import Fault, ProfileError
 from simulator.profiles.figures import Figure
-from simulator.profiles.kernels import Kernel, KernelTable, load_kernels
+from simulator.profiles.kernels import Kernel, KernelTable, NoKernelError, load_kernels
 from simulator.profiles.library import (
     figures_of,
     list_names,
@@ -19,6 +19,7 @@ __all__ = [
     "Figure",
     "Kernel",
     "KernelTable",
+    "NoKernelError",
     "ProfileError",
     "figures_of",
     "list_names",

@@ -94,8 +94,38 @@ def normalise(root: Located) -> Located:
 
 
 def prepare(root: Located, overrides: Mapping[str, str]) -> Located:
-    """A scenario's tree with aliases resolved, overrides applied and derived options filled in."""
-    return _complete(apply_overrides(normalise(root), overrides, canonical_path))
+    """A scenario's tree with aliases resolved, overrides applied and derived options filled in.
+
+    What the file says gives way to what follows from an override: tp, pp, cp and num_devices change dp, dp changes
+    num_devices; isl and osl change the context; a device brings its own system and a system its own device.
+    """
+    root = normalise(root)
+    changed = {canonical_path(path, root) for path in overrides}
+    root = apply_overrides(root, overrides, canonical_path)
+    for options, path in _GIVE_WAY:
+        if changed & options and path not in changed:
+            root = _without(root, path.split("."))
+    if "parallel.dp" not in changed and changed & _KEEP_DEVICES and "num_devices" in root.mapping:
+        root = _without(root, ["parallel", "dp"])
+    lengths = [_find(root, path) for path in sorted(_LENGTHS)]
+    if changed & _LENGTHS and "phases.decode.context" not in changed and None not in lengths:
+        root = _without(root, ["phases", "decode", "context"])
+    return _complete(root)
+
+
+_GIVE_WAY = (({"parallel.dp"}, "num_devices"), ({"device"}, "system"), ({"system"}, "device"))
+"""Overridden options -> what the file says and then no longer holds."""
+
+_KEEP_DEVICES = {"parallel.tp", "parallel.pp", "parallel.cp", "num_devices"}
+_LENGTHS = {"phases.prefill.isl", "phases.decode.osl"}
+
+
+def _without(node: Located, steps: list[str]) -> Located:
+    if not isinstance(node.value, dict) or steps[0] not in node.value:
+        return node
+    if len(steps) == 1:
+        return replace(node, value={k: v for k, v in node.value.items() if k != steps[0]})
+    return replace(node, value=node.value | {steps[0]: _without(node.value[steps[0]], steps[1:])})
 
 
 def _batch_path(path: str, root: Located) -> str:
@@ -151,13 +181,19 @@ def _complete_devices(root: Located) -> Located:
     parallel = root.mapping.get("parallel", Located({}, root.file, root.line))
     if not isinstance(parallel.value, dict):
         return root
-    count, given_dp = root.mapping.get("num_devices"), parallel.value.get("dp")
-    product = math.prod(_size(parallel.value.get(k)) for k in ("tp", "pp", "dp", "cp"))
+    sizes = {k: v for k in ("tp", "pp", "dp", "cp") if (v := parallel.value.get(k)) is not None}
+    product = math.prod(map(_size, sizes.values()))
+    count = root.mapping.get("num_devices")
     if count is None:
         return replace(root, value=root.mapping | {"num_devices": Located(product, parallel.file, parallel.line)})
-    if given_dp is None and _size(count) % product == 0:
-        return _put(root, ["parallel", "dp"], Located(_size(count) // product, count.file, count.line), "dp")
-    return root
+    if "dp" in sizes:
+        return root
+    if _size(count) % product:
+        blamed = next((k for k, v in sizes.items() if v.line == 0), next(iter(sizes)))  # an option before a file
+        at = count if count.line == 0 else sizes[blamed]
+        message = f"tp x pp x cp = {product} does not divide num_devices {_size(count)}"
+        raise fail(at.file, at.line, f"parallel.{blamed}", message, at.given())
+    return _put(root, ["parallel", "dp"], Located(_size(count) // product, count.file, count.line), "dp")
 
 
 def _find(root: Located, path: str) -> Located | None:

@@ -30,9 +30,9 @@ class Format:
 
 
 # fp8_block: e4m3 with one fp32 scale per 1x128 activation tile (DeepSeek-V3 report 3.3.2); fp8_block_weight: one fp32
-# scale per 128x128 block; fp8_mla: a cache row of 512 e4m3 + 4 fp32 scales + 64 bfloat16 = 656 B (FlashMLA), fp8_mla_v4:
-# 448 e4m3 + 7 ue8m0 scales + 1 pad + 64 bfloat16 = 584 B; both compute in 16 bit; nvfp4: e2m1 with one e4m3 scale per
-# 16; mxfp4 / mxfp8: one ue8m0 byte per 32 (OCP MX).
+# scale per 128x128 block; fp8_mla: a cache row of 512 e4m3 + 4 fp32 scales + 64 bfloat16 = 656 B (FlashMLA);
+# fp8_mla_v4: 448 e4m3 + 7 ue8m0 scales + 1 pad + 64 bfloat16 = 584 B; both compute in 16 bit; nvfp4: e2m1 with one
+# e4m3 scale per 16; mxfp4 / mxfp8: one ue8m0 byte per 32 (OCP MX).
 FORMATS: dict[str, Format] = {
     f.name: f
     for f in (

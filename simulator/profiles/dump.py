@@ -16,7 +16,12 @@ from simulator.profiles.fields import Unit
 
 def dump(profile: object) -> str:
     """YAML text of a profile dataclass. ``load`` reads a dumped scenario back to an equal object."""
-    text: str = yaml.safe_dump(plain(profile), sort_keys=False, allow_unicode=True, width=120)
+    return dump_yaml(plain(profile))
+
+
+def dump_yaml(document: Any) -> str:
+    """``document`` (dicts, lists, scalars) as YAML text, keys in the order given."""
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120)
     return text
 
 

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import TypeAlias
 
 from simulator.profiles import load, search
-from simulator.profiles.errors import fail, nearest
+from simulator.profiles.errors import Fault, ProfileError, nearest
 from simulator.profiles.figures import Figure
 from simulator.profiles.runtime import Runtime
 from simulator.profiles.yaml_source import display
 
 Fact: TypeAlias = str | int | float | bool | None
 Trait: TypeAlias = str | int | float | bool
+
+
+class NoKernelError(ProfileError):
+    """No stack has a kernel for what was asked: a gap in the data, unlike a file that is wrong."""
+
 
 MAX_VALUES = 8
 """Most fitted values one kernel entry may carry."""
@@ -86,11 +91,11 @@ class KernelTable:
     substituted_for: str = ""
 
     def select(self, architecture: str, **facts: Fact) -> Kernel:
-        """The first kernel that serves ``facts``, with the architecture's own values. ProfileError if none does."""
+        """The first kernel that serves ``facts``, with the architecture's own values. NoKernelError if none does."""
         return self._first(architecture, facts, partial=False)
 
     def prefer(self, architecture: str, **facts: Fact) -> Kernel:
-        """The first kernel that contradicts none of ``facts`` (facts not given are open). ProfileError if none."""
+        """The first kernel that contradicts none of ``facts`` (facts not given are open). NoKernelError if none."""
         return self._first(architecture, facts, partial=True)
 
     @property
@@ -113,7 +118,8 @@ class KernelTable:
                 traits, values = {**entry.traits, **own.traits}, {**entry.values, **own.values}
                 return Kernel(self.runtime, self.family, traits, values, self.substituted_for)
         given = ", ".join(f"{k}={v}" for k, v in written.items())
-        raise fail(self.file, 0, "kernels", f"no {self.family} kernel serves these facts", given)
+        message = f"no {self.family} kernel serves these facts"
+        raise NoKernelError([Fault(self.file, 0, "kernels", message, given)])
 
 
 _VERSION = re.compile(r"[-\s]+v?\d|\s*\(")
@@ -126,7 +132,7 @@ def load_kernels(runtime: str, family: str, vendor: str = "") -> KernelTable:
 
     A stack that has no file of that family, or that nobody described, is replaced by the closest one that has; the
     table and its kernels then carry ``substituted_for``. vendor: only stacks of that vendor may stand in.
-    ProfileError: bad file, or no stack has the family.
+    ProfileError: bad file. NoKernelError (one of them): no stack has the family.
     """
     known = canonical_runtime(runtime)
     for candidate in _candidates(known, vendor):
@@ -137,7 +143,8 @@ def load_kernels(runtime: str, family: str, vendor: str = "") -> KernelTable:
     close = nearest(family, families()) if family not in families() else ""
     place = f" on {vendor} devices" if vendor else ""
     message = f"no runtime like {runtime!r}{place} has kernels of family {family!r}" + (f", {close}" if close else "")
-    raise fail("runtime", 0, "", message, allowed=", ".join(families()) or "nothing: none are installed")
+    known_families = ", ".join(families()) or "nothing: none are installed"
+    raise NoKernelError([Fault("runtime", 0, "", message, allowed=known_families)])
 
 
 def families(runtime: str | None = None) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def load_as(
     kind: str | None = None,
     sourced: bool = True,
     overrides: Mapping[str, str] | None = None,
-    prepare: Callable[[Located, Mapping[str, str]], Located] = apply_overrides,
+    prepare: Callable[[Located, Mapping[str, str]], Located] | None = None,
 ) -> T:
     """The profile in the file ``path`` as an instance of ``cls``.
 
@@ -57,7 +57,11 @@ def load_as(
         _by_identity.setdefault(id(known.value), known)
         return known.value  # type: ignore[no-any-return]
     root, files = extends.resolve(file, kind)
-    loaded = _remember(build(cls, prepare(root, overrides or {}), sourced=sourced), files)
+    if prepare is not None:
+        root = prepare(root, overrides or {})
+    else:
+        root = apply_overrides(root, overrides or {}, prefix=f"{kind}." if kind else "")
+    loaded = _remember(build(cls, root, sourced=sourced), files)
     if not overrides:
         _cache[key] = loaded
     return loaded.value  # type: ignore[no-any-return]

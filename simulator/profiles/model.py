@@ -138,11 +138,12 @@ class CompressedAttention:
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """Feed-forward of one width. gated: SwiGLU (three matrices), else two matrices."""
+    """Feed-forward of one width. gated: SwiGLU (three matrices), else two matrices with ``activation`` (gelu, relu2)."""
 
     width: int
     gated: bool = True
     bias: bool = False
+    activation: str = "gelu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,10 @@ class Moe:
     expert_bias: bool = False
     router_bias: bool = False
     hash_layers: int = 0
+    activation: str = "gelu"
+    clamp: float = 0.0
+    alpha: float = 1.0
+    up_offset: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,21 +20,27 @@ def _same(path: str, _root: Located) -> str:
 
 
 def apply_overrides(
-    raw: Located, overrides: Mapping[str, str], rename: Callable[[str, Located], str] = _same
+    raw: Located,
+    overrides: Mapping[str, str],
+    rename: Callable[[str, Located], str] = _same,
+    prefix: str = "",
 ) -> Located:
     """``raw`` with every dotted path set to its value (YAML: a scalar, [a, b] or {a: b}).
 
     Maps on the way are created; a path through a scalar or a list is refused. A scalar put on a figure replaces the
-    figure's value and marks it estimated, source "override". rename: canonical spelling of a path.
+    figure's value and marks it estimated, source "override". rename: canonical spelling of a path. prefix: what
+    stood before the path on the command line ("device.").
     """
     root = raw
     for path, text in overrides.items():
-        option = f"--set {path}={text}"
+        option = f"--set {prefix}{path}={text}"
         steps = rename(path, root).split(".")
         if not all(steps):
             raise fail(option, 0, path, "not a field path", repr(path), "names joined by dots such as parallel.tp")
         if len(text) > min(_MAX_LENGTH, MAX_BYTES):
-            raise fail(f"--set {path}=...", 0, path, "value too long", f"{len(text)} characters", f"{_MAX_LENGTH}")
+            raise fail(
+                f"--set {prefix}{path}=...", 0, path, "value too long", f"{len(text)} characters", f"{_MAX_LENGTH}"
+            )
         root = _set(root, steps, _value(text, option), option, steps)
     return root
 

@@ -2,6 +2,7 @@
 
 Equal ranks fold into one class with a multiplicity. Where ranks differ (expert imbalance) the caller names the classes
 and gives the times of the templates that differ as [classes, scenarios]; collectives then hold every class together.
+Every pipeline stage has its own ranks: rank class c of stage s is rank s * classes + c of the program.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ def _layout(
     builder = _Builder(dict(routes), len(multiplicity), split, free)
     for node in graph.nodes:
         builder.add(node)
-    return _Layout(builder.program(multiplicity), tuple(builder.sources))
+    stages = 1 + max((node.pipeline for node in graph.nodes), default=0)
+    return _Layout(builder.program(multiplicity * stages), tuple(builder.sources))
 
 
 class _Builder:
@@ -104,7 +106,7 @@ class _Builder:
         self.everyone = tuple(range(ranks))
         # by rank class: value -> program nodes that must be done before it can be used
         self.producer: list[dict[int, tuple[int, ...]]] = [{} for _ in self.everyone]
-        self.streams: dict[tuple[tuple[int, ...], str], tuple[int, ...]] = {}
+        self.streams: dict[tuple[tuple[int, ...], int, str], tuple[int, ...]] = {}
         self.table: dict[Stream, int] = {}
         self.links: dict[str, int] = {}
         self.sources: dict[tuple[int, int], int] = {}
@@ -137,7 +139,7 @@ class _Builder:
                 made[v] = (index,)
         self.nodes.append(node)
         self.deps.append(waits if len(ranks) == 1 else tuple(sorted(set(waits))))
-        self.occupies.append(self.streams.get((ranks, node.stream)) or self._queues(ranks, node.stream))
+        self.occupies.append(self._queues(ranks, node))
         self.routed.append(self._route(node.template) if node.template in self.routes else ())
         self.rows.append(self.sources.setdefault((node.template, source), len(self.sources)))
 
@@ -145,10 +147,13 @@ class _Builder:
         before = {i for v in node.inputs if v in made for i in made[v]}
         return tuple(sorted(before))
 
-    def _queues(self, ranks: tuple[int, ...], name: str) -> tuple[int, ...]:
-        ids = tuple(self.table.setdefault(Stream(r, name), len(self.table)) for r in ranks)
-        self.streams[ranks, name] = ids
-        return ids
+    def _queues(self, ranks: tuple[int, ...], node: Node) -> tuple[int, ...]:
+        key = ranks, node.pipeline, node.stream
+        if key not in self.streams:
+            first = node.pipeline * len(self.everyone)
+            names = [Stream(first + r, node.stream) for r in ranks]
+            self.streams[key] = tuple(self.table.setdefault(s, len(self.table)) for s in names)
+        return self.streams[key]
 
     def _route(self, template: int) -> tuple[int, ...]:
         return tuple(self.links.setdefault(name, len(self.links)) for name in self.routes[template])

@@ -10,6 +10,7 @@ from simulator.economics.energy import Energy
 from simulator.models.graph import Graph
 from simulator.replay.program import Program
 from simulator.replay.timeline import Timeline
+from simulator.study.node_cost import NodeCost
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +66,7 @@ class PhaseResult:
     """One step of a phase on the whole deployment.
 
     tokens: tokens processed by the deployment in the step (decode: accepted output tokens). requests: requests in the step.
-    seconds: step time, replayed. exposed: seconds by stage on the critical path.
+    seconds: step time, replayed. exposed: seconds by stage on the critical path. costs: by template of the graph.
     """
 
     phase: str
@@ -84,6 +85,7 @@ class PhaseResult:
     program: Program
     timeline: Timeline
     roofline_seconds: float
+    costs: Mapping[int, NodeCost]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -84,6 +84,7 @@ def phase_result(deployment: Deployment, phase: Prefill | Decode, machine: Machi
         program=step.program,
         timeline=timeline,
         roofline_seconds=roof,
+        costs=step.costs,
     )
 
 

@@ -58,6 +58,32 @@ def test_overrides_reach_every_depth(own: Path) -> None:
     assert load_scenario("small").parallel.tp == 2
 
 
+def test_an_overridden_layout_keeps_the_devices_unless_dp_is_set(scenario_file: Path) -> None:
+    text = scenario_file.read_text().replace("tensor_parallel_size: 2", "num_devices: 8\nparallel: {tp: 2, dp: 4}")
+    scenario_file.write_text(text)
+    four = load_scenario("small", {"tp": "4"})
+    assert (four.num_devices, four.parallel.dp) == (8, 2)
+    wide = load_scenario("small", {"dp": "16"})
+    assert (wide.num_devices, wide.parallel.tp) == (32, 2)
+    more = load_scenario("small", {"num_devices": "16"})
+    assert (more.parallel.tp, more.parallel.dp) == (2, 8)
+    with pytest.raises(ProfileError, match=r"--set tp=3: parallel\.tp: tp x pp x cp = 3 does not divide num_devices 8"):
+        load_scenario("small", {"tp": "3"})
+
+
+def test_an_overridden_device_brings_its_own_system(own: Path) -> None:
+    device = load_scenario("small", {"device": "b200-sxm"})
+    assert (device.device, device.system) == ("b200-sxm", "")
+    system = load_scenario("small", {"system": "hgx-b200"})
+    assert (system.device, system.system) == ("", "hgx-b200")
+
+
+def test_a_stated_context_gives_way_to_overridden_lengths(scenario_file: Path) -> None:
+    scenario_file.write_text(scenario_file.read_text().replace("osl: 200}", "osl: 200, context: 7}"))
+    decode = [load_scenario("small", o).phases.decode for o in ({}, {"isl": "2000"}, {"isl": "2000", "context": "9"})]
+    assert [d.context for d in decode if d is not None] == [7, 2100, 9]
+
+
 def test_replicas_follow_from_the_number_of_devices(own: Path) -> None:
     assert load_scenario("small", {"num_devices": "8"}).parallel.dp == 4
 
@@ -77,7 +103,7 @@ def test_replicas_follow_from_the_number_of_devices(own: Path) -> None:
         ("batch", "1.5", "--set batch=1.5: phases.decode.batch: unexpected value (given 1.5; allowed a whole number)"),
         ("batch", "", "--set batch=: phases.decode.batch: unexpected value (given nothing"),
         ("ep", "3", "--set ep=3: parallel.ep: ep 3 must divide tp x dp x cp = 2"),
-        ("num_devices", "7", "--set num_devices=7: num_devices: num_devices 7 is not tp x pp x dp x cp = 2"),
+        ("num_devices", "7", "--set num_devices=7: parallel.tp: tp x pp x cp = 2 does not divide num_devices 7"),
         ("slo.tpot", "50", "--set slo.tpot=50: slo.tpot: the unit is missing"),
         ("slo.tpot", "50 GB", "--set slo.tpot=50 GB: slo.tpot: wrong dimension: GB measures B"),
         ("expert_imbalance", ".nan", "expert_imbalance: not finite"),
@@ -134,7 +160,11 @@ def test_an_override_on_a_figure_is_marked(own: Path) -> None:
     chip = load_device("testchip", {"memory.bandwidth": "4 TB/s"})
     assert chip.memory.bandwidth == 4e12
     figure = figures_of(chip)["memory.bandwidth"]
-    assert (figure.kind, figure.source, figure.file) == ("estimated", "override", "--set memory.bandwidth=4 TB/s")
+    assert (figure.kind, figure.source, figure.file) == (
+        "estimated",
+        "override",
+        "--set device.memory.bandwidth=4 TB/s",
+    )
     assert load_device("testchip").memory.bandwidth == 2e12
 
 

@@ -36,7 +36,9 @@ def cost(term: Term, device: Ascend, kernel: Kernel = DEFAULT) -> Cost:
         case GroupedMatmul():
             return grouped_cost(term, device, kernel)
         case Attention():
-            return (selected_attention_cost if term.selected else attention_cost)(term, device, kernel)
+            if term.selected:
+                return selected_attention_cost(term, device, kernel, term.pool_bytes())
+            return attention_cost(term, device, kernel)
         case IndexScores():
             return index_scores_cost(term, device, kernel)
         case TopK():

@@ -30,7 +30,7 @@ def memory_seconds(moved: np.ndarray, footprint: np.ndarray, device: Ascend) -> 
 def elementwise_cost(term: Elementwise, device: Ascend, kernel: Kernel) -> Cost:
     """Seconds of a vector pass: start, then memory against issued instructions.
 
-    Kernel values: element_clocks (clocks a vector core spends per element), row_clocks (per row), traffic (bytes really
+    Traits: packed_columns. Kernel values: element_clocks (clocks a vector core spends per element), row_clocks (per row), traffic (bytes really
     moved over bytes declared), start, kernel_start (per further kernel). Without them the clocks follow from the term's operation counts.
     """
     e, v = device.efficiencies, kernel.values
@@ -39,7 +39,10 @@ def elementwise_cost(term: Elementwise, device: Ascend, kernel: Kernel) -> Cost:
     elements = np.asarray(term.elements(), dtype=np.float64)
     per_clock = device.core.aiv * device.core.clock
     issue = elements * v.get("element_clocks", counted) / per_clock
-    rows = np.ceil(hw.array(term.rows) / device.core.aiv) * v.get("row_clocks", 0.0) / device.core.clock
+    packed = float(kernel.traits.get("packed_columns", 0))  # shorter rows share one issue
+    share = np.minimum(1.0, hw.array(term.cols) / packed) if packed else 1.0
+    per_core = np.ceil(hw.array(term.rows) / device.core.aiv)
+    rows = per_core * share * v.get("row_clocks", 0.0) / device.core.clock
     memory = memory_seconds(moved * v.get("traffic", 1.0), moved, device)
     body = (memory**OVERLAP + issue**OVERLAP) ** (1.0 / OVERLAP) + rows
     begin = v.get("start", e.vector_start) + (term.kernels - 1) * v.get("kernel_start", e.vector_start)

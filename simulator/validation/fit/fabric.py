@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from simulator.fabric.stack import CommStack
-from simulator.profiles import list_names, load_system
+from simulator.profiles import kernel_file, list_names, load_system
 from simulator.validation.fit.kernel_yaml import Fitted, rewrite_kernels
 from simulator.validation.fit.trial import Key, Observed, Trial, calibrated_keys, fabric_of, file_of, fit, path_of
 from simulator.validation.predict import collectives, deepep
@@ -22,7 +22,9 @@ from simulator.validation.predict import collectives, deepep
 TIERS = ("nvlink",)
 # neighbouring sizes of one series that rise and fall again by more than this factor mark the middle row as suspect
 SPIKE = 1.4
-COLLECTIVE_FILES = ("nccl/collectives", "trtllm/collectives", "sglang/collectives", "vllm/collectives", "vidur/collectives")
+NCCL_FILES = ("nccl/collectives", "trtllm/collectives", "sglang/collectives", "vllm/collectives")
+STEP_FILE = "vidur/collectives"
+STEP_PROTOCOLS = (("send_recv",), ("Simple", "bridge"), ("LL", "bridge"))
 EXCHANGE_FILES = ("deepep/deepep", "trtllm/deepep", "cann/deepep")
 
 
@@ -95,16 +97,31 @@ def read(folder: Path, family: str) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def fit_collectives(rows: pd.DataFrame, files: tuple[str, ...] = COLLECTIVE_FILES, evaluations: int = 12) -> dict[Key, float]:
-    """Values of the collective stacks and of the link generations that serve ``rows``."""
-    start = {k: v for f in files for k, v in calibrated_keys(f).items()} | tier_keys(set(rows["device"]))
-    return fit(observed_collectives(rows), start, bounds=lambda _: (0.05, 20.0), evaluations=evaluations)
+def fit_nccl(rows: pd.DataFrame, evaluations: int = 20) -> dict[Key, float]:
+    """Values of NCCL and of the frameworks' kernels, and the latencies of each link generation, on stand-alone timings."""
+    own = rows[~rows["fw"].eq("vidur") & ~rows["kernel"].eq("llmcompass")]
+    start = {k: v for f in NCCL_FILES for k, v in calibrated_keys(f).items() if _protocol(k) not in STEP_PROTOCOLS}
+    return fit(observed_collectives(own), start | tier_keys(set(own["device"])), evaluations=evaluations)
+
+
+def fit_in_step(rows: pd.DataFrame, evaluations: int = 20) -> dict[Key, float]:
+    """Values seen only inside a running step: waiting for the slowest rank, send/recv, PCIe rings."""
+    own = rows[rows["fw"].eq("vidur")]
+    start = calibrated_keys(STEP_FILE)
+    start |= {k: v for f in NCCL_FILES for k, v in calibrated_keys(f).items() if _protocol(k) in STEP_PROTOCOLS}
+    return fit(observed_collectives(own), start, evaluations=evaluations)
+
+
+def _protocol(key: Key) -> tuple[str, ...]:
+    """Protocol and topologies of the entry behind a key."""
+    entry = kernel_file.entries(path_of(key.file))[key.entry]
+    return (*entry.match.get("protocol", ()), *entry.match.get("topology", ()))
 
 
 def fit_exchanges(rows: pd.DataFrame, files: tuple[str, ...] = EXCHANGE_FILES, evaluations: int = 12) -> dict[Key, float]:
     """Values of the exchange stacks."""
     start = {k: v for f in files for k, v in calibrated_keys(f).items()}
-    return fit(observed_exchanges(rows), start, bounds=lambda _: (0.05, 20.0), evaluations=evaluations)
+    return fit(observed_exchanges(rows), start, evaluations=evaluations)
 
 
 def write(values: Mapping[Key, float], rows: int) -> int:

@@ -123,7 +123,7 @@ def fit(
     observed: list[Observed],
     start: Mapping[Key, float],
     *,
-    bounds: Callable[[Key], tuple[float, float]] = lambda _: (1e-3, 1e3),
+    bounds: Callable[[Key], tuple[float, float]] = lambda _: (0.05, 20.0),
     evaluations: int = 12,
 ) -> dict[Key, float]:
     """Robust fit of the values in ``start`` (as logarithms; bounds are factors around the start)."""

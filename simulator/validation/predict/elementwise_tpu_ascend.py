@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from simulator.devices.ascend.vector import elementwise_cost as ascend_cost
+from simulator.devices.ascend.vector import memory_seconds
 from simulator.devices.tpu.vector import elementwise_cost as tpu_cost
 from simulator.ops.work import Elementwise
 from simulator.profiles import Kernel
@@ -16,7 +17,7 @@ from simulator.profiles.tpu import Tpu
 from simulator.validation.predict.gpu_rows import number
 from simulator.validation.predict.prediction import FloatArray, Prediction
 from simulator.validation.predict.tpu_ascend import Device, Group, Seconds, classes, predict_groups, stack_of
-from simulator.validation.predict.vector_traffic import element_bytes, traffic
+from simulator.validation.predict.vector_traffic import element_bytes, option, traffic
 
 _AXIS = re.compile(r"axis=(\d+) of (\d+(?:x\d+)*)")
 _NAME = re.compile(r"([A-Za-z]\w*)\*(\d+)")
@@ -36,11 +37,15 @@ def groups(rows: pd.DataFrame) -> Iterator[Group]:
 
 
 def axis_of(extra: str) -> str:
-    """"last" if the reduced or split axis is contiguous, else "strided"."""
+    """"last" if the worked axis is contiguous (a transposition keeps the last axis), else "strided"."""
     found = _AXIS.search(extra)
-    if not found:
-        return "last"
-    return "last" if int(found.group(1)) == len(found.group(2).split("x")) - 1 else "strided"
+    if found:
+        return "last" if int(found.group(1)) == len(found.group(2).split("x")) - 1 else "strided"
+    permutation = option(extra, "perm").split(" ")[0]
+    if permutation:
+        return "last" if permutation[-1] == str(len(permutation) - 1) else "strided"
+    broadcast = option(extra, "bcast").split("x")
+    return "strided" if len(broadcast) > 1 and broadcast[-1] == "1" else "last"
 
 
 def launched(kernel: str) -> dict[str, int]:
@@ -53,14 +58,21 @@ def launched(kernel: str) -> dict[str, int]:
 
 def _seconds(rows: pd.DataFrame, key: dict[str, str]) -> Seconds:
     count, cols = number(rows, "rows", 1.0), number(rows, "cols", 1.0)
-    kernels = launched(key["kernel"])
+    kernels, size = launched(key["kernel"]), element_bytes(key["dtype"])
 
     def seconds(device: Device, kernel: Kernel) -> FloatArray:
-        separate = not isinstance(device, Tpu) and not kernel.traits.get("reports") == "main_kernel"
-        moved = traffic(key["op"], count, cols, element_bytes(key["dtype"]), key["extra"], kernels, separate)
-        ran = sum(kernels.values()) if separate and kernels else 1
-        term = Elementwise(key["op"], count, cols, moved.read, moved.written, moved.ops, moved.exps, max(1, ran))
-        cost = tpu_cost(term, device, kernel) if isinstance(device, Tpu) else ascend_cost(term, device, kernel)
+        if isinstance(device, Tpu):
+            moved = traffic(key["op"], count, cols, size, key["extra"], {}, False)
+            term = Elementwise(key["op"], count, cols, moved.read, moved.written, moved.ops, moved.exps)
+            return np.asarray(tpu_cost(term, device, kernel).seconds, dtype=np.float64)
+        separate = kernel.traits.get("reports") != "main_kernel"
+        moved = traffic(key["op"], count, cols, size, key["extra"], kernels, separate)
+        ran = max(1, sum(kernels.values())) if separate else 1
+        term = Elementwise(key["op"], count, cols, moved.read, moved.written, moved.ops, moved.exps, ran)
+        cost = ascend_cost(term, device, kernel)
+        if moved.passes:
+            plain = memory_seconds(2.0 * count * cols * size, 2.0 * count * cols * size, device)
+            return np.asarray(cost.seconds + moved.passes * plain, dtype=np.float64)
         return np.asarray(cost.seconds, dtype=np.float64)
 
     return seconds

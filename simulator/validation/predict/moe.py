@@ -28,8 +28,7 @@ from simulator.validation.predict.precision import Precision, precision_of
 from simulator.validation.predict.prediction import Prediction
 
 SIZES = ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep")
-# group-limited routing of the wide expert-parallel benchmark refills its choices from the lowest expert numbers
-LEFT_OVER = {"moe_ep": "first"}
+GROUP_LIMITED = ("moe_ep",)  # benchmarks whose routing passes the model's own gate
 DEFAULT_DISTRIBUTION = "balanced"
 
 
@@ -79,8 +78,8 @@ def _run(s: dict[str, np.ndarray], dist: np.ndarray, op: str, precision: Precisi
     # a megakernel's rows count tokens of one rank, all others those of the whole expert-parallel group
     tokens = s["tokens"] * s["ep"] if op == "moe_megakernel" else s["tokens"]
     columns = zip(tokens, s["experts"], s["topk"], s["ep"], dist, strict=True)
-    rule = LEFT_OVER.get(op, "level")
-    routed = RoutedRows(tuple(Routing(int(t), int(e), int(k), int(r), str(d), rule) for t, e, k, r, d in columns))
+    limited = op in GROUP_LIMITED
+    routed = RoutedRows(tuple(Routing(int(t), int(e), int(k), int(r), str(d), limited) for t, e, k, r, d in columns))
     moe = FusedMoe(
         tokens=tokens,
         held=routed.held(),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from simulator.validation.predict.prediction import FloatArray
 
@@ -38,12 +36,13 @@ _SEPARATE_PASSES = ("Mul", "Muls", "Add", "Slice", "Cast")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traffic:
-    """Bytes moved in total, vector operations and transcendentals per element."""
+    """Bytes moved in total, vector operations and transcendentals per element, further passes over the tensor."""
 
     read: FloatArray
     written: FloatArray
     ops: float
     exps: float
+    passes: float = 0.0
 
 
 def element_bytes(dtype: str) -> float:
@@ -62,21 +61,19 @@ def traffic(
 ) -> Traffic:
     """What ``op`` moves for rows x cols elements of ``size`` bytes.
 
-    separate: the row's time covers every listed kernel, each with its own pass; otherwise only transpositions do.
+    separate: the row's time covers every listed kernel, each with its own pass; otherwise only transpositions count.
     """
     n = rows * cols
     if op in _PLAIN:
         reads, writes, ops, exps = _PLAIN[op]
         if option(extra, "bcast"):
             reads = 1
+        if op == "rope" and kernels and not {"BroadcastTo", "RepeatInterleaveV2"} & set(kernels):
+            reads = 3  # sine and cosine tables arrive as wide as queries and keys
         result = Traffic(reads * n * size, writes * n * size, ops, exps)
     else:
         result = _quantiser(op, rows, cols, size, extra)
-    extra_passes = _extra_passes(op, kernels, separate)
-    if not extra_passes:
-        return result
-    added = extra_passes * n * size
-    return Traffic(result.read + added, result.written + added, result.ops, result.exps)
+    return replace(result, passes=_extra_passes(op, kernels, separate))
 
 
 def _extra_passes(op: str, kernels: Mapping[str, int], separate: bool) -> float:
@@ -112,4 +109,4 @@ def _quantiser(op: str, rows: FloatArray, cols: FloatArray, size: float, extra: 
         if op == "mhc_post":
             return Traffic((streams + 1) * n * size, streams * n * size, 2 * streams, 0)
         return Traffic(2 * streams * n * size, n * size, 4 * streams, 0)
-    return Traffic(n * size, n * size, np.nan_to_num(4.0), 0)
+    return Traffic(n * size, n * size, 4, 0)
