@@ -32,4 +32,6 @@ def list_names(
         typer.echo(rows_to_csv(rows), nl=False)
         return
     summary = [{"kind": k, "count": len(n), "names": ", ".join(n)} for k, n in found.items() if n]
-    print_table(summary, [Column("kind", "kind", right=False), Column("count", "n"), Column("names", "names", right=False)])
+    print_table(
+        summary, [Column("kind", "kind", right=False), Column("count", "n"), Column("names", "names", right=False)]
+    )

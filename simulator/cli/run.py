@@ -13,7 +13,9 @@ from simulator.cli.options import Format, Set, check_format, pairs
 def run(
     scenario: Annotated[str, typer.Argument(help="Bundled name or path of a scenario.")],
     overrides: Set = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for result.json, report.html, trace.json.gz ...")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for result.json, report.html, trace.json.gz ...")
+    ] = None,
     format: Format = "table",
 ) -> None:
     """Latency, energy, cost, memory fit, and where the time goes."""

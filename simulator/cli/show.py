@@ -67,7 +67,14 @@ def _show_figures(kind: str, name: str, format: str) -> None:
 
     figures = figures_of(name, kind)
     rows = [
-        {"figure": path, "value": f.text, "kind": f.kind, "source": f.source, "note": f.note or "", "where": f"{f.file}:{f.line}"}
+        {
+            "figure": path,
+            "value": f.text,
+            "kind": f.kind,
+            "source": f.source,
+            "note": f.note or "",
+            "where": f"{f.file}:{f.line}",
+        }
         for path, f in figures.items()
     ]
     if format == "json":

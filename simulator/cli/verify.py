@@ -10,7 +10,9 @@ from simulator.cli.options import Format, Set, check_format, pairs
 
 
 def verify(
-    scenario: Annotated[str, typer.Argument(help="Bundled name or path; its model is scaled down.")] = "deepseek-v3.2-chat",
+    scenario: Annotated[
+        str, typer.Argument(help="Bundled name or path; its model is scaled down.")
+    ] = "deepseek-v3.2-chat",
     overrides: Set = None,
     format: Format = "table",
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from simulator.profiles import KernelTable, ProfileError, load_kernels
+from simulator.profiles.kernels import KernelTable, NoKernelError, load_kernels
 
 # The collective library of a vendor's platform; serving frameworks may add kernels of their own on top of it.
 LIBRARIES = {"nvidia": "nccl", "google": "jax", "huawei": "cann"}
@@ -39,7 +39,7 @@ class CommStack:
                 continue
             try:
                 kernel = table.select(self.architecture, protocol=protocol, **facts)
-            except ProfileError:
+            except NoKernelError:
                 continue
             return Protocol(kernel.values, kernel.traits)
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.models import head, mtp
+from simulator.models import head, hyper, mtp
 from simulator.models.builder import Builder, Context
 from simulator.models.formats import Formats, native
 from simulator.models.graph import Body, Graph
@@ -46,7 +46,7 @@ def describe(model: Model, step: StepShape, options: Options | None = None) -> G
     c = Context(model, step, options, positions, ids)
     b.scope.kind = "embed"
     x, table = head.embed(b, c, ids)
-    stream = _layers(b, c, Stream(x))
+    stream = _layers(b, c, Stream(hyper.spread(b, c, x) if model.hyper else x))
     b.scope.layer, b.scope.kind = -1, "head"
     hidden = head.finish(b, c, stream.delta, stream.residual)
     if not options.sample:
@@ -54,7 +54,7 @@ def describe(model: Model, step: StepShape, options: Options | None = None) -> G
     weight = head.head_weight(b, c, table)
     outputs = [head.logits(b, c, hidden, weight)]
     if options.mtp_passes:
-        outputs += mtp.passes(b, c, hidden, table, weight, options.mtp_passes)
+        outputs += mtp.passes(b, c, stream.delta if model.hyper else hidden, table, weight, options.mtp_passes)
     return b.graph(tuple(outputs))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from simulator.models.graph import Body, Graph, Node, Value
 from simulator.models.options import Options
 from simulator.models.step import StepShape
-from simulator.ops.op import Op
+from simulator.ops.op import CollectiveOp, Op
 from simulator.ops.tensor import Dim, TensorSpec
 from simulator.profiles.model import Model
 
@@ -99,7 +99,8 @@ class Builder:
         specs = op.infer(*(self.values[i].spec for i in inputs))
         outputs = tuple(self._value(f"{name}.{i}" if i else name, s) for i, s in enumerate(specs))
         s, node = self.scope, len(self.nodes)
-        stream = "comm" if s.stage in COMMUNICATION_STAGES else "compute"
+        exchanges = s.stage in COMMUNICATION_STAGES and isinstance(op, CollectiveOp)
+        stream = "comm" if exchanges else "compute"
         self.nodes.append(
             Node(node, name, op, inputs, outputs, node, s.layer, s.kind, s.stage, stream, part=s.part)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from simulator.models import hyper
 from simulator.models.builder import Builder, Context
 from simulator.models.common import add_norm, by_request, by_token, norm
 from simulator.ops.elementwise import Add
@@ -27,7 +28,9 @@ def embed(b: Builder, c: Context, ids: int) -> tuple[int, int]:
 
 
 def finish(b: Builder, c: Context, delta: int, residual: int | None) -> int:
-    """Final norm of the residual stream: [T, h]."""
+    """Final norm of the residual stream (or of all streams joined): [T, h]."""
+    if c.model.hyper is not None:
+        delta = hyper.collapse(b, c, delta)
     with b.at("head", "norm"):
         if residual is None:
             return norm(b, "final_norm", delta, c.model.norm)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.models import delta_net, dense_ffn, gqa, mamba, mla, moe
+from simulator.models import compressed, delta_net, dense_ffn, gqa, hyper, mamba, mla, moe
 from simulator.models.builder import Builder, Context
 from simulator.models.common import add_norm, norm
 from simulator.profiles.model import Layer
@@ -12,7 +12,8 @@ from simulator.profiles.model import Layer
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What a layer hands to the next. delta: output not yet added; residual: sum so far (None before the first layer).
+    """What a layer hands to the next. delta: output not yet added; residual: sum so far (None before the first layer). With
+    hyper-connections delta holds all residual streams and residual stays None.
 
     selection: keys chosen by sparse attention, for layers that share them.
     """
@@ -28,6 +29,8 @@ class Stream:
 
 def layer(b: Builder, c: Context, spec: Layer, stream: Stream, *, hashed: bool = False) -> Stream:
     """Appends one layer."""
+    if c.model.hyper is not None:
+        return Stream(_with_streams(b, c, spec, stream.delta, hashed))
     if spec.mixer != "none":
         x, residual = _normed(b, c, stream, "attention_norm", "attention_in")
         out, selection = _mix(b, c, spec.mixer, x, stream.selection)
@@ -39,6 +42,20 @@ def layer(b: Builder, c: Context, spec: Layer, stream: Stream, *, hashed: bool =
         last = "combine" if spec.ffn == "moe" else "ffn"
         stream = Stream(_post_norm(b, c, out, "ffn_post_norm", last), residual, stream.selection)
     return stream
+
+
+def _with_streams(b: Builder, c: Context, spec: Layer, streams: int, hashed: bool) -> int:
+    """A layer whose sub-layers read a mix of several residual streams."""
+
+    def mixer(x: int) -> int:
+        return _mix(b, c, spec.mixer, x, None)[0]
+
+    def feed_forward(x: int) -> int:
+        return moe.feed_forward(b, x, c, hashed=hashed) if spec.ffn == "moe" else dense_ffn.feed_forward(b, x, c)
+
+    stages = ("gate", "combine") if spec.ffn == "moe" else ("ffn", "ffn")
+    streams = hyper.around(b, c, streams, "attention", ("attention_in", "attention_core"), mixer)
+    return hyper.around(b, c, streams, "ffn", stages, feed_forward)
 
 
 def _normed(b: Builder, c: Context, s: Stream, name: str, stage: str) -> tuple[int, int]:
@@ -62,4 +79,6 @@ def _mix(b: Builder, c: Context, mixer: str, x: int, selection: int | None) -> t
         return delta_net.mixer(b, x, c), selection
     if mixer == "mamba":
         return mamba.mixer(b, x, c), selection
+    if mixer in ("csa", "hca", "swa"):
+        return compressed.attention(b, x, c, mixer), selection
     return gqa.attention(b, x, c, window=mixer == "gqa_window"), selection

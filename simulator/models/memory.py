@@ -171,6 +171,10 @@ def _row(v: Value) -> float:
 
 def _bytes_per_request(v: Value, model: Model) -> float:
     tail = v.name.rsplit(".", 1)[-1]
+    if "_state@" in tail:  # pooling waits for at most two groups of tokens where groups overlap, else one
+        ratio = tokens_per_entry(v)
+        overlap = model.compressed is not None and ratio == model.compressed.csa_ratio
+        return _row(v) * ratio * (2 if overlap else 1)
     if "state" in tail:
         return float(v.spec.with_shape(1, *v.spec.shape[1:]).nbytes)
     window = model.compressed.window if tail.startswith("window") and model.compressed else 0

@@ -5,6 +5,7 @@ Source: DeepSeek-V3 report section 2.2 (eq. 21-24).
 
 from __future__ import annotations
 
+from simulator.models import hyper
 from simulator.models.builder import Builder, Context
 from simulator.models.common import linear, norm
 from simulator.models.head import finish, logits
@@ -29,15 +30,18 @@ def passes(b: Builder, c: Context, hidden: int, table: int, head: int, count: in
         with b.at("mtp", "attention"):
             x = _join(b, c, hidden, following, p.split_projection)
         out = layer(b, c, Layer(p.mixer, p.ffn), Stream(x))
-        hidden = finish(b, c, out.delta, out.residual)
-        drafted.append(logits(b, c, hidden, head, "mtp_"))
+        last = finish(b, c, out.delta, out.residual)
+        drafted.append(logits(b, c, last, head, "mtp_"))
+        hidden = out.delta if c.model.hyper else last
     b.scope.layer, b.scope.kind = -1, ""
     return drafted
 
 
 def _join(b: Builder, c: Context, hidden: int, following: int, split: bool) -> int:
     width = c.model.hidden_size
-    left, right = norm(b, "mtp_hidden_norm", hidden, c.model.norm), norm(b, "mtp_embed_norm", following, c.model.norm)
+    left = norm(b, "mtp_hidden_norm", hidden, c.model.norm)
+    right = norm(b, "mtp_embed_norm", following, c.model.norm)
     if split:
-        return b.add("mtp_add", Add(), linear(b, "mtp_h_proj", left, width), linear(b, "mtp_e_proj", right, width))
+        own, following = linear(b, "mtp_h_proj", left, width), linear(b, "mtp_e_proj", right, width)
+        return b.add("mtp_add", Add(), own, hyper.spread(b, c, following) if c.model.hyper else following)
     return linear(b, "mtp_proj", b.add("mtp_join", Concat(), left, right), width)

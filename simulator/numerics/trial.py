@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
+
 from simulator.models.build import build
 from simulator.models.formats import Formats
 from simulator.models.graph import Graph
@@ -41,13 +43,20 @@ def run(
 ) -> Run:
     """Execute one step. ``step.batch`` counts the requests of all ranks; ``given`` replaces inputs by name."""
     options, layout = options or Options(), layout or Layout()
+    plain = replace(options, fusions=(), overlap="none")
     key = (step.phase, int(step.batch), int(step.q_len), int(step.kv_len), int(step.sampled))
-    whole, weights, generated = _one_device(model, key, options, formats)
+    graph, weights, generated = _one_device(model, key, plain, formats)
     inputs = {**generated, **(given or {})}
-    if layout.devices == 1:
-        return execute(whole, weights, inputs)
-    mine = replace(step, batch=int(step.batch) // layout.dp)
-    return execute(build(model, mine, layout, formats, options), weights, inputs)
+    if layout.devices > 1 or options != plain:
+        mine = replace(step, batch=int(step.batch) // layout.dp)
+        graph = build(model, mine, layout, formats, options)
+    return execute(graph, weights, _micro_batches(inputs) if options.overlap != "none" else inputs)
+
+
+def _micro_batches(inputs: Arrays) -> Arrays:
+    """Both halves of every input under the names the overlap pass gives them."""
+    halves = {name: np.array_split(whole, 2, axis=0) for name, whole in inputs.items()}
+    return {f"mb{i}.{name}": part for name, parts in halves.items() for i, part in enumerate(parts)}
 
 
 @lru_cache(maxsize=16)
@@ -61,8 +70,9 @@ def _one_device(
 
 
 def logits(result: Run) -> list[Array]:
-    """Vocabulary scores of all requests [B, s, V], gathered if the vocabulary is split."""
-    return result.joined("logits_gather") or result.joined("logits")
+    """Vocabulary scores of all requests [B, s, V], gathered if the vocabulary is split, micro-batches joined."""
+    found = result.joined("logits_gather") or result.joined("logits")
+    return [np.concatenate(found, axis=0)]
 
 
 def next_caches(result: Run) -> Arrays:

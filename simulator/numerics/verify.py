@@ -10,6 +10,7 @@ from simulator.numerics.check import Check
 from simulator.numerics.drift import drift_checks
 from simulator.numerics.identities import identity_checks
 from simulator.numerics.operators import operator_checks
+from simulator.numerics.rewrites import rewrite_checks
 from simulator.numerics.scale_down import scale_down
 from simulator.numerics.sharding import exchange_modes, sharding_checks
 from simulator.numerics.trial import decode, prefill, run
@@ -38,7 +39,8 @@ def model_checks(tiny: Model) -> list[Check]:
     """Drift, identities and sharding of one tiny model."""
     checks = drift_checks(run(tiny, prefill(12)), f"{tiny.name} prefill")
     checks += drift_checks(run(tiny, decode(13)), f"{tiny.name} decode")
-    return [*checks, *identity_checks(tiny), *sharding_checks(tiny), *exchange_modes(tiny)]
+    checks += [*identity_checks(tiny), *rewrite_checks(tiny)]
+    return [*checks, *sharding_checks(tiny), *exchange_modes(tiny)]
 
 
 def parameter_checks(models: Sequence[Model]) -> list[Check]:

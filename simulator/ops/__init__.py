@@ -31,6 +31,7 @@ Attention
     sparse_attention   SparseMlaAttention: q[B, q, H, w], cache[B, L, w], indices[B, q, k] -> [B, q, H, value_dim]
                        IndexMaskedAttention: q, k, v as Attention, indices[B, q, k] -> [B, q, H, dv]
     compress           CompressPool: kv[B, S, w], gate[B, S, w], bias[ratio, w] -> entries[B, N, d] (DeepSeek-V4)
+    entry_positions    EntryPositions: positions[B, q] -> positions of new entries [B, N]; free
     shared_kv_attention SharedKvAttention: q[B, q, H, d], kv[B, W, d], sinks[H], [entries, [indices]] -> [B, q, H, d]
 Linear attention
     causal_conv        CausalConv: x[B, q, C], w[C, K], state[B, K - 1, C] -> [B, q, C], state

@@ -16,7 +16,7 @@ def walsh_hadamard(x: Array) -> Array:
     """H x / sqrt(d) by log2(d) butterfly steps; d must be a power of two."""
     d, y, width = x.shape[-1], x, 1
     while width < d:
-        pairs = y.reshape(*x.shape[:-1], -1, 2, width)
+        pairs = y.reshape(*x.shape[:-1], x.shape[-1] // (2 * width), 2, width)
         a, b = pairs[..., 0, :], pairs[..., 1, :]
         y = np.stack([a + b, a - b], axis=-2).reshape(x.shape)
         width *= 2

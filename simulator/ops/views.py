@@ -38,6 +38,8 @@ class Reshape(_View):
             require(self, bool(fits), "element counts differ", x, x.with_shape(*self.shape))
             return (x.with_shape(*self.shape),)
         rest = x.elements / prod(tuple(d for d in self.shape if not same(d, -1)))
+        if np.ndim(rest) and np.all(rest == np.ravel(rest)[0]):
+            rest = np.ravel(rest)[0]  # a sweep over other dimensions leaves this one a single number
         value: Dim = rest if np.ndim(rest) else (int(rest) if float(rest).is_integer() else float(rest))
         return (x.with_shape(*(value if i in unknown else d for i, d in enumerate(self.shape))),)
 

@@ -20,7 +20,7 @@ from simulator.ops.quantize import Quantize
 from simulator.passes.rewrite import Rewriter
 from simulator.profiles.dtypes import format_of
 
-_CORES = ("Attention", "MlaAbsorbedAttention", "SparseMlaAttention", "IndexMaskedAttention")
+_CORES = ("Attention", "MlaAbsorbedAttention", "SparseMlaAttention", "IndexMaskedAttention", "SharedKvAttention")
 
 
 def formats(graph: Graph, choice: Formats) -> Graph:
@@ -35,15 +35,14 @@ def stored_cache(name: str, choice: Formats) -> str:
     """Storage format of a cache by its name (8-bit latent caches keep the rotary part in 16 bit)."""
     if "index_cache" in name:
         return choice.index_cache
-    if name.endswith("recurrent_state"):
+    if name.endswith("recurrent_state") or "_state@" in name:
         return "fp32"
     if name.endswith("conv_state"):
         return "bfloat16"
     if choice.kv_cache != "fp8":
         return choice.kv_cache
-    return {"kv_cache": "fp8_mla", "entry_cache": "fp8_mla_v4", "window_cache": "fp8_mla_v4"}.get(
-        name.rsplit(".", 1)[-1], "fp8"
-    )
+    latent = {"kv_cache": "fp8_mla", "entry_cache": "fp8_mla_v4", "window_cache": "fp8_mla_v4"}
+    return latent.get(name.rsplit(".", 1)[-1].split("@")[0], "fp8")
 
 
 class _Narrowing(Rewriter):
@@ -63,10 +62,8 @@ class _Narrowing(Rewriter):
                 self._source(i)
         scheme = self.choice.scheme(node.part)
         op, kind = node.op, type(node.op).__name__
-        if isinstance(op, Linear | GroupedLinear):
+        if isinstance(op, Linear | GroupedLinear | BatchedLinear):
             self._product(node, scheme, replace(op, rate=scheme.rate))
-        elif isinstance(op, BatchedLinear):
-            self.keep(node, replace(op, rate=scheme.rate))
         elif isinstance(op, ExpertDispatch):
             wire = replace(op, dtype=self.choice.dispatch)
             self._product(node, Scheme("bfloat16", self.choice.dispatch, "bf16"), wire)

@@ -26,6 +26,7 @@ SLOTS = {
     "ffn": "core",
     "combine": "combine",
 }
+OUTSIDE = ("before", "after")  # of all layers
 Slot = tuple[int, int, str]
 
 
@@ -60,7 +61,7 @@ def overlap(graph: Graph, phase: str) -> Graph:
     for n in graph.nodes:
         started = started or n.layer >= first
         slot = _slot(n) if n.layer >= 0 and n.kind != "mtp" else ("after" if started else "before")
-        by_slot.setdefault((n.layer if slot in SLOTS.values() else -1, slot), []).append(n)
+        by_slot.setdefault((-1 if slot in OUTSIDE else n.layer, slot), []).append(n)
     layers = sorted({layer for layer, _ in by_slot if layer >= 0})
     sparse = [i for i in layers if (i, "dispatch") in by_slot]
     order = _prefill(layers, sparse) if phase == "prefill" else _decode(layers, sparse)

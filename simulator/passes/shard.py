@@ -35,7 +35,7 @@ GROUP_OF = {"heads": "tp", "ffn": "tp", "vocab": "tp", "experts": "ep", "expert_
 # operators that treat every token alone and therefore run on a token-split residual stream
 TOKENWISE = frozenset(
     "RMSNorm LayerNorm AddRMSNorm Add Mul Scale SigmoidMul Cast Quantize SiluMul Activation Linear MoeGate HashGate Concat "
-    "GroupedLinear ExpertDispatch ExpertCombine HyperPre HyperPost".split()
+    "GroupedLinear ExpertDispatch ExpertCombine HyperPre HyperPost HyperHead".split()
 )
 ATTENTION = frozenset(("attention_in", "attention_core", "head"))
 
@@ -137,7 +137,7 @@ class _Sharding(Rewriter):
 
     def _default(self, node: Node, op: Op) -> None:
         forms = {self.state[self.at[i]] for i in node.inputs}
-        tokenwise = type(op).__name__ in TOKENWISE
+        tokenwise = type(op).__name__ in TOKENWISE or node.part == "vector"
         if not tokenwise and forms & {"scattered", "partial"}:
             inputs = tuple(self._want(i, "full", node) for i in node.inputs)
         else:
@@ -210,6 +210,9 @@ class _Sharding(Rewriter):
         self.widths.update(zip((self.at[o] for o in node.outputs), pieces, strict=True))
 
     def _expand(self, node: Node, op: Expand) -> None:
+        if node.stage != "attention_core":
+            self._default(node, op)
+            return
         self._finish(node, replace(op, times=op.times // self.layout.tp), (self.at[node.inputs[0]],), "split")
 
     def _embedding(self, node: Node, op: Embedding) -> None:

@@ -92,6 +92,7 @@ def _layout(
     builder = _Builder(dict(routes), len(multiplicity), split, free)
     for node in graph.nodes:
         builder.add(node)
+    builder.check(graph)
     stages = 1 + max((node.pipeline for node in graph.nodes), default=0)
     return _Layout(builder.program(multiplicity * stages), tuple(builder.sources))
 
@@ -128,6 +129,17 @@ class _Builder:
             return
         for rank in self.everyone:
             self._add(node, (rank,), rank if node.template in self.split else -1)
+
+    def check(self, graph: Graph) -> None:
+        """ValueError if a node came before the node that makes its input: its wait would be lost."""
+        made = self.producer[0]
+        ready = set(graph.inputs)
+        for node in graph.nodes:
+            late = [i for i in node.inputs if i in made and i not in ready]
+            if late:
+                names = ", ".join(graph.values[i].name for i in late)
+                raise ValueError(f"node {node.id} ({node.name}) uses {names} before it is made")
+            ready.update(node.outputs)
 
     def _add(self, node: Node, ranks: tuple[int, ...], source: int) -> None:
         index = len(self.nodes)

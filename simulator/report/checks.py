@@ -32,7 +32,14 @@ def print_checks(checks: Sequence[Check], format: str) -> None:
     elif format == "csv":
         sys.stdout.write(rows_to_csv(rows))
     else:
-        shown = [r | {"error": f"{r['error']:.1e}" if r["error"] else "0", "bound": f"{r['bound']:.0e}" if r["bound"] else "exact"} for r in rows]
+        shown = [
+            r
+            | {
+                "error": f"{r['error']:.1e}" if r["error"] else "0",
+                "bound": f"{r['bound']:.0e}" if r["bound"] else "exact",
+            }
+            for r in rows
+        ]
         passed = sum(bool(r["passed"]) for r in rows)
         columns = [Column(k, k, right=False) for k in ("id", "what", "error", "bound", "passed")]
         print_table(shown, columns, notes=[f"{passed} of {len(rows)} checks passed."])

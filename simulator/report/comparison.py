@@ -55,8 +55,12 @@ def notes(comparison: Comparison) -> list[str]:
             each = "prompt tokens" if phase.phase == "prefill" else "tokens of context"
             steps.append(f"{phase.phase} = one step of {phase.requests} requests, {phase.context:,.0f} {each} each")
         found.append("; ".join(steps) + " (requests rounded up to one per rank).")
-        found.append(f"Cost basis: {first.cost_basis}. tok/s, J and W are per device; a device is a GPU, a TPU chip or an Ascend die.")
-        found.append("± %: expected error of the slower phase, from rows of comparable kernels; TTFT and TPOT are step times without queueing.")
+        found.append(
+            f"Cost basis: {first.cost_basis}. tok/s, J and W are per device; a device is a GPU, a TPU chip or an Ascend die."
+        )
+        found.append(
+            "± %: expected error of the slower phase, from rows of comparable kernels; TTFT and TPOT are step times without queueing."
+        )
     for result in comparison.results:
         rest = [n for n in result.notes if not n.startswith("changed")]
         estimated = f"{len(result.estimated_figures)} of its figures are estimated" if result.estimated_figures else ""
@@ -70,7 +74,9 @@ def notes(comparison: Comparison) -> list[str]:
 def write_comparison(comparison: Comparison, folder: Path) -> None:
     """comparison.json and comparison.csv in ``folder``."""
     make_folder(folder)
-    write_atomically(folder / "comparison.json", json.dumps(plain(document(comparison)), indent=2, ensure_ascii=False) + "\n")
+    write_atomically(
+        folder / "comparison.json", json.dumps(plain(document(comparison)), indent=2, ensure_ascii=False) + "\n"
+    )
     write_atomically(folder / "comparison.csv", rows_to_csv(comparison.rows))
 
 

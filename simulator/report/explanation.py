@@ -31,7 +31,9 @@ def print_explanation(result: Result, top: int, format: str) -> None:
     if format == "csv":
         import sys
 
-        sys.stdout.write(rows_to_csv([{"phase": n} | _row(o, 1.0) for n, p in result.phases.items() for o in p.operators]))
+        sys.stdout.write(
+            rows_to_csv([{"phase": n} | _row(o, 1.0) for n, p in result.phases.items() for o in p.operators])
+        )
         return
     for phase in result.phases.values():
         _print_phase(phase, top)

@@ -29,13 +29,16 @@ def time_by_operator(phase: PhaseResult, top: int = 14) -> str:
     colours = [stage_colour(stage) for (_, stage), _ in shown] + (["#CCCCCC"] if rest else [])
     figure, axes = new_figure(7.2, 0.26 * len(labels) + 1.1)
     at = np.arange(len(labels))[::-1]
-    axes.barh(at, values, color=colours, height=0.72, xerr=bands, error_kw={"ecolor": "#555555", "lw": 0.8, "capsize": 2})
+    axes.barh(
+        at, values, color=colours, height=0.72, xerr=bands, error_kw={"ecolor": "#555555", "lw": 0.8, "capsize": 2}
+    )
     axes.set_yticks(at, labels)
     axes.set_xlabel("ms in the step, all layers (whisker: expected error)")
     axes.grid(axis="y", visible=False)
     total = values.sum()
-    for y, value in zip(at, values, strict=True):
-        axes.annotate(f" {value / total:.0%}", (0, y), xytext=(3, 0), textcoords="offset points", va="center", color="white" if value > 0.12 * values.max() else INK, fontsize=8)
+    for y, value, band in zip(at, values, bands, strict=True):
+        text = f"{value / total:.0%}" if value / total >= 0.01 else f"{value / total:.1%}"
+        axes.annotate(text, (value + band, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
     stages = list(dict.fromkeys(stage for (_, stage), _ in shown))
     handles = [_patch(stage_colour(s), s.replace("_", " ")) for s in stages]
     axes.legend(handles=handles, loc="lower right", fontsize=8)
@@ -45,10 +48,12 @@ def time_by_operator(phase: PhaseResult, top: int = 14) -> str:
 def layer_timeline(phase: PhaseResult, layer: int) -> str:
     """Gantt of one layer: one row per stream and micro-batch order, coloured by stage."""
     program, timeline = phase.program, phase.timeline
-    nodes = [i for i in range(len(program)) if program.origin[i] >= 0 and phase.graph.nodes[program.origin[i]].layer == layer]
+    nodes = [
+        i for i in range(len(program)) if program.origin[i] >= 0 and phase.graph.nodes[program.origin[i]].layer == layer
+    ]
     begin = min(int(timeline.start_ps[i]) for i in nodes)
     rows = ["compute", "comm"] if any(_stream(phase, i) == "comm" for i in nodes) else ["compute"]
-    figure, axes = new_figure(7.2, 0.62 * len(rows) + 1.15)
+    figure, axes = new_figure(7.2, 0.62 * len(rows) + 1.0)
     seen: dict[str, str] = {}
     for i in nodes:
         node = phase.graph.nodes[program.origin[i]]
@@ -56,13 +61,20 @@ def layer_timeline(phase: PhaseResult, layer: int) -> str:
         width = int(timeline.finish_ps[i] - timeline.start_ps[i]) / PS_PER_SECOND * 1e6
         y = len(rows) - 1 - rows.index(_stream(phase, i))
         colour = stage_colour(node.stage)
-        axes.broken_barh([(start, width)], (y - 0.36, 0.72), facecolors=colour, edgecolor="white", linewidth=0.4, alpha=1.0 if node.micro_batch == 0 else 0.55)
+        axes.broken_barh(
+            [(start, width)],
+            (y - 0.36, 0.72),
+            facecolors=colour,
+            edgecolor="white",
+            linewidth=0.4,
+            alpha=1.0 if node.micro_batch == 0 else 0.55,
+        )
         seen[node.stage] = colour
     axes.set_yticks(range(len(rows)), rows[::-1])
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlabel("us since the layer began")
+    axes.set_xlabel("µs since the layer began")
     axes.grid(axis="y", visible=False)
-    axes.legend(handles=[_patch(c, s.replace("_", " ")) for s, c in seen.items()], loc="upper center", bbox_to_anchor=(0.5, -0.55 / len(rows) - 0.28), ncols=8, fontsize=8, handlelength=1.0, columnspacing=1.0)
+    _legend_below(figure, [_patch(c, s.replace("_", " ")) for s, c in seen.items()])
     return svg(figure)
 
 
@@ -87,15 +99,27 @@ def roofline(phase: PhaseResult, peaks: Mapping[str, float], bandwidth: float) -
     reached = np.array([o.flops / o.total_seconds for o in points])
     low, high = min(intensity.min() / 2, 1.0), max(intensity.max() * 2, 3e3)
     xs = np.geomspace(low, high, 200)
-    used = sorted({p for o in points for p in peaks}, key=lambda p: peaks[p])
-    for rate in [r for r in used if peaks[r] >= reached.max() / 50]:
-        axes.plot(xs, np.minimum(xs * bandwidth, peaks[rate]), color="#AAAAAA", lw=1.0)
-        axes.annotate(rate, (xs[-1], peaks[rate]), fontsize=8, ha="right", va="bottom", color="#555555")
+    roofs: dict[float, list[str]] = {}
+    for rate, peak in peaks.items():
+        if peak >= reached.max() / 50:
+            roofs.setdefault(peak, []).append(rate)
+    for peak, rates in roofs.items():
+        axes.plot(xs, np.minimum(xs * bandwidth, peak), color="#AAAAAA", lw=1.0)
+        axes.annotate(" ".join(sorted(rates)), (xs[-1], peak), fontsize=8, ha="right", va="bottom", color="#555555")
     share = np.array([o.total_seconds for o in points])
     size = 20 + 500 * share / share.max()
-    axes.scatter(intensity, reached, s=size, c=[stage_colour(o.stage) for o in points], alpha=0.75, edgecolors="white", linewidths=0.6)
-    for i in np.argsort(-share)[:7]:
-        axes.annotate(points[i].name, (intensity[i], reached[i]), fontsize=8, xytext=(6, 4), textcoords="offset points")
+    axes.scatter(
+        intensity,
+        reached,
+        s=size,
+        c=[stage_colour(o.stage) for o in points],
+        alpha=0.75,
+        edgecolors="white",
+        linewidths=0.6,
+    )
+    _label_points(
+        axes, [points[i].name for i in np.argsort(-share)], intensity[np.argsort(-share)], reached[np.argsort(-share)]
+    )
     axes.set_xlim(low, high)
     axes.set_xlabel("arithmetic intensity, FLOP per HBM byte")
     axes.set_ylabel("reached FLOP/s on one rank")
@@ -117,7 +141,7 @@ def energy_and_cost(phases: Mapping[str, PhaseResult]) -> str:
         offset += values
     left.set_yticks(at, names)
     left.set_xlabel("% of energy")
-    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.42), ncols=4, fontsize=8, handlelength=1.0)
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, handlelength=1.0, columnspacing=1.0)
     stages = list(dict.fromkeys(s for p in phases.values() for s in p.exposed))
     offset = np.zeros(len(names))
     for stage in stages:
@@ -126,7 +150,7 @@ def energy_and_cost(phases: Mapping[str, PhaseResult]) -> str:
         offset += values
     right.set_yticks(at, names)
     right.set_xlabel("% of step time = % of cost")
-    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.42), ncols=3, fontsize=8, handlelength=1.0)
+    _legend_below(figure, right.get_legend_handles_labels()[0])
     for axes in (left, right):
         axes.set_xlim(0, 100)
         axes.grid(axis="y", visible=False)
@@ -146,13 +170,32 @@ def memory_bars(phases: Mapping[str, PhaseResult]) -> str:
         offset += values
     capacity = phases[names[0]].memory.capacity / 1e9
     axes.axvline(capacity, color=INK, lw=1.2)
-    axes.annotate("usable", (capacity, at.max() + 0.42), fontsize=8, ha="right", xytext=(-3, 0), textcoords="offset points")
+    axes.annotate(
+        "usable", (capacity, at.max() + 0.42), fontsize=8, ha="right", xytext=(-3, 0), textcoords="offset points"
+    )
     axes.set_yticks(at, names)
     axes.set_ylim(at.min() - 0.5, at.max() + 0.75)
     axes.set_xlabel("GB per rank")
     axes.grid(axis="y", visible=False)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.45), ncols=4, fontsize=8, handlelength=1.0)
+    _legend_below(figure, axes.get_legend_handles_labels()[0])
     return svg(figure)
+
+
+def _legend_below(figure: Any, handles: Any) -> None:
+    figure.legend(handles=handles, loc="outside lower center", ncols=8, fontsize=8, handlelength=1.0, columnspacing=1.0)
+
+
+def _label_points(axes: Any, names: list[str], xs: np.ndarray, ys: np.ndarray, most: int = 7) -> None:
+    """Names of the first points, each at a free place (in decades) so that labels do not cover one another."""
+    placed: list[tuple[float, float]] = []
+    for name, x, y in zip(names, np.log10(xs), np.log10(ys), strict=True):
+        if len(placed) == most:
+            return
+        at = y + 0.06
+        while any(abs(at - b) < 0.13 and abs(x - a) < 0.55 for a, b in placed):
+            at -= 0.14
+        placed.append((x, at))
+        axes.annotate(name, (10**x, 10**y), xytext=(10 ** (x + 0.05), 10**at), fontsize=8, va="center")
 
 
 def _stream(phase: PhaseResult, node: int) -> str:

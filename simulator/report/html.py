@@ -37,13 +37,17 @@ def render(result: Result) -> str:
     row = row_of(result)
     device = rank_of(load_device(result.device), load_system(result.system).ranks_per_device)
     peaks, bandwidth = peak_flops(device), device.memory.bandwidth
-    return environment().get_template("run.html.j2").render(
-        result=result,
-        row=row,
-        headline=[(what, row[key], unit) for key, what, unit in HEADLINE if row[key] is not None],
-        phases=[_phase(name, p, dict(peaks), bandwidth) for name, p in result.phases.items()],
-        energy_svg=figures.energy_and_cost(result.phases),
-        memory_svg=figures.memory_bars(result.phases),
+    return (
+        environment()
+        .get_template("run.html.j2")
+        .render(
+            result=result,
+            row=row,
+            headline=[(what, row[key], unit) for key, what, unit in HEADLINE if row[key] is not None],
+            phases=[_phase(name, p, dict(peaks), bandwidth) for name, p in result.phases.items()],
+            energy_svg=figures.energy_and_cost(result.phases),
+            memory_svg=figures.memory_bars(result.phases),
+        )
     )
 
 
@@ -55,7 +59,9 @@ def _phase(name: str, phase: PhaseResult, peaks: dict[str, float], bandwidth: fl
         "result": phase,
         "stages": sorted(phase.exposed.items(), key=lambda item: -item[1]),
         "time_svg": figures.time_by_operator(phase),
-        "timelines": [(kind, layer, figures.layer_timeline(phase, layer)) for kind, layer in figures.layers_to_draw(phase).items()],
+        "timelines": [
+            (kind, layer, figures.layer_timeline(phase, layer)) for kind, layer in figures.layers_to_draw(phase).items()
+        ],
         "roofline_svg": figures.roofline(phase, peaks, bandwidth),
         "operators": [operator_document(name, o) | {"share": o.total_seconds / total} for o in ranked],
     }

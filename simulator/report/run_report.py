@@ -130,5 +130,8 @@ def _print_memory(result: Result) -> None:
         | {"capacity": p.memory.capacity / 1e9, "fits": p.memory.fits}
         for name, p in result.phases.items()
     ]
-    columns = [Column("phase", "GB per rank", right=False), *(Column(k, k.replace("_", " ")) for k in (*parts, "total", "capacity"))]
+    columns = [
+        Column("phase", "GB per rank", right=False),
+        *(Column(k, k.replace("_", " ")) for k in (*parts, "total", "capacity")),
+    ]
     print_table(lines, [*columns, Column("fits", "fits", right=False)], title="memory")

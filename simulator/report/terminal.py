@@ -80,7 +80,9 @@ def rows_to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column], title: str = "", notes: Sequence[str] = ()) -> None:
+def print_table(
+    rows: Iterable[Mapping[str, Any]], columns: Sequence[Column], title: str = "", notes: Sequence[str] = ()
+) -> None:
     """A rich table on stdout, then its notes. The width follows COLUMNS where stdout is no terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

@@ -124,7 +124,9 @@ def retarget(base: Scenario, system: System, runtime: str, ranks: int) -> Scenar
         return replace(base, runtime=runtime)
     fixed = p.tp * p.pp * p.cp
     if ranks % fixed:
-        raise fail(f"system {system.name}", 0, "num_devices", f"{ranks} ranks are not a multiple of tp x pp x cp", str(fixed))
+        raise fail(
+            f"system {system.name}", 0, "num_devices", f"{ranks} ranks are not a multiple of tp x pp x cp", str(fixed)
+        )
     dp = ranks // fixed
     experts = dp * p.tp * p.cp if p.ep == p.tp * p.dp * p.cp else min(p.ep, ranks)
     parallel = Parallel(p.tp, p.pp, dp, experts if p.ep > 1 else 1, p.cp, p.dcp, p.redundant_experts)

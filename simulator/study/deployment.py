@@ -82,8 +82,12 @@ def assemble(scenario: Scenario, parts: Mapping[str, Mapping[str, str]] | None =
         system = load_system(scenario.system, parts.get("system"))
         if scenario.device and scenario.device != system.device:
             raise fail(
-                f"scenario {scenario.name}", 0, "device", f"is not the device of system {system.name}",
-                scenario.device, f"{system.device}, or leave system out",
+                f"scenario {scenario.name}",
+                0,
+                "device",
+                f"is not the device of system {system.name}",
+                scenario.device,
+                f"{system.device}, or leave system out",
             )
         device = load_device(system.device, parts.get("device"))
     else:
@@ -92,16 +96,24 @@ def assemble(scenario: Scenario, parts: Mapping[str, Mapping[str, str]] | None =
     runtime = load_runtime(scenario.runtime, parts.get("runtime"))
     if device.vendor not in runtime.vendors:
         raise fail(
-            f"scenario {scenario.name}", 0, "runtime", f"does not run on {device.vendor} devices",
-            runtime.name, f"a runtime whose vendors include {device.vendor}",
+            f"scenario {scenario.name}",
+            0,
+            "runtime",
+            f"does not run on {device.vendor} devices",
+            runtime.name,
+            f"a runtime whose vendors include {device.vendor}",
         )
     model = load_model(scenario.model, parts.get("model"))
     prices = load_prices(scenario.prices, parts.get("prices"))
     limit = system.max_devices * system.ranks_per_device
     if scenario.num_devices > limit:
         raise fail(
-            f"scenario {scenario.name}", 0, "num_devices", f"exceeds what system {system.name} holds",
-            str(scenario.num_devices), f"at most {limit}",
+            f"scenario {scenario.name}",
+            0,
+            "num_devices",
+            f"exceeds what system {system.name} holds",
+            str(scenario.num_devices),
+            f"at most {limit}",
         )
     changed = tuple(f"{p}.{k}={v}" for p, o in parts.items() for k, v in o.items())
     return Deployment(scenario, model, device, system, runtime, prices, changed)

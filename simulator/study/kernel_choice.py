@@ -10,8 +10,7 @@ from simulator.devices.peaks import Device
 from simulator.ops.tensor import Dim
 from simulator.ops.work import Attention, Elementwise, Gather, GroupedMatmul, IndexScores, Matmul, Term, TopK
 from simulator.profiles.dtypes import format_of
-from simulator.profiles.errors import ProfileError
-from simulator.profiles.kernels import Kernel, KernelTable, load_kernels
+from simulator.profiles.kernels import Kernel, KernelTable, NoKernelError, load_kernels
 
 DECODE_QUERIES = 8  # new tokens per request up to which attention counts as decode (verification of a few drafts)
 
@@ -36,7 +35,7 @@ def choose(term: Term, device: Device, runtime: str) -> Choice:
         try:
             table = load_kernels(runtime, family, device.vendor)
             kernel = _serving(table, device.architecture, facts | {"fw": table.runtime})
-        except ProfileError:
+        except NoKernelError:
             continue
         return Choice(kernel, family, "derived" if kernel.substituted_for else "calibrated")
     family = _candidates(term)[0][0]
@@ -47,7 +46,7 @@ def _serving(table: KernelTable, architecture: str, facts: dict[str, str | int])
     """The kernel that serves exactly these facts, else the first that contradicts none of them."""
     try:
         return table.select(architecture, **facts)
-    except ProfileError:
+    except NoKernelError:
         return table.prefer(architecture, **facts)
 
 
@@ -67,7 +66,11 @@ def _candidates(term: Term) -> list[tuple[str, dict[str, str | int]]]:
     if isinstance(term, Elementwise):
         return [("elementwise", {"name": term.name}), ("elementwise", {})]
     if isinstance(term, Gather):
-        return [("gather", {"name": term.name}), ("sparse_gather", {"name": term.name}), ("elementwise", {"name": term.name})]
+        return [
+            ("gather", {"name": term.name}),
+            ("sparse_gather", {"name": term.name}),
+            ("elementwise", {"name": term.name}),
+        ]
     raise TypeError(f"{type(term).__name__} runs on the fabric, not on a device")
 
 

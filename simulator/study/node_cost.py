@@ -66,7 +66,9 @@ class Machine:
         total, family, label, worst, links = ZERO, "", "", 0, ()
         for term in work:
             cost, name, kernel, fidelity, used = self._term(term)
-            if float(np.max(np.asarray(cost.seconds), initial=0.0)) >= float(np.max(np.asarray(total.seconds), initial=0.0)):
+            if float(np.max(np.asarray(cost.seconds), initial=0.0)) >= float(
+                np.max(np.asarray(total.seconds), initial=0.0)
+            ):
                 family, label = name, kernel
             total = total + cost
             worst = max(worst, FIDELITIES.index(fidelity))
@@ -80,7 +82,13 @@ class Machine:
             span = place(self.system, term.ranks)
             stack = self.collectives
             cost = collective_cost(term, self.system, span, stack)
-            return cost, "collectives", f"{stack.library.runtime}/collectives", stack.fidelity, links_of(self.system, span)
+            return (
+                cost,
+                "collectives",
+                f"{stack.library.runtime}/collectives",
+                stack.fidelity,
+                links_of(self.system, span),
+            )
         if isinstance(term, ExpertExchange):
             if term.ranks <= 1:
                 return ZERO, "deepep", "", "calibrated", ()

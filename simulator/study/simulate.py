@@ -166,7 +166,9 @@ def _notes(deployment: Deployment, phases: Mapping[str, PhaseResult]) -> tuple[s
         if not phase.memory.fits:
             need = phase.memory.smallest_num_devices
             where = f"needs {need} devices" if need else "does not fit any deployment of this system"
-            notes.append(f"{name}: {phase.memory.total / 1e9:.1f} GB a rank exceed {phase.memory.capacity / 1e9:.1f} GB; {where}")
+            notes.append(
+                f"{name}: {phase.memory.total / 1e9:.1f} GB a rank exceed {phase.memory.capacity / 1e9:.1f} GB; {where}"
+            )
     if deployment.usd_per_device_hour is None:
         notes.append(f"no price for {deployment.device.name} on the basis {deployment.prices.name}")
     if deployment.changed:

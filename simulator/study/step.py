@@ -109,7 +109,9 @@ def options_of(deployment: Deployment, phase: str) -> Options:
     )
 
 
-def shape_of(deployment: Deployment, phase: Prefill | Decode, batch: Dim | None = None, context: Dim | None = None) -> StepShape:
+def shape_of(
+    deployment: Deployment, phase: Prefill | Decode, batch: Dim | None = None, context: Dim | None = None
+) -> StepShape:
     """Step shape of one attention rank; ``batch`` and ``context`` replace the scenario's (arrays sweep them at once)."""
     if isinstance(phase, Prefill):
         isl = phase.isl if context is None else context
@@ -120,7 +122,9 @@ def shape_of(deployment: Deployment, phase: Prefill | Decode, batch: Dim | None 
     return StepShape("decode", phase.batch if batch is None else batch, tokens, kv_len)
 
 
-def run_step(deployment: Deployment, phase: Prefill | Decode, shape: StepShape | None = None, machine: Machine | None = None) -> Step:
+def run_step(
+    deployment: Deployment, phase: Prefill | Decode, shape: StepShape | None = None, machine: Machine | None = None
+) -> Step:
     """Build, cost and replay one step. ProfileError: the layout or the formats do not fit the model."""
     shape = shape or shape_of(deployment, phase)
     scenario = deployment.scenario

@@ -63,14 +63,18 @@ def _points(name: str, axes: Axes, values: Mapping[Axis, str], overrides: dict[s
             raise
         return [{**label, "error": str(error.faults[0])} for label in labels]
     count = len(combinations)
-    spread = {k: v if isinstance(v, str | None) else np.broadcast_to(np.asarray(v), (count,)) for k, v in columns.items()}
+    spread = {
+        k: v if isinstance(v, str | None) else np.broadcast_to(np.asarray(v), (count,)) for k, v in columns.items()
+    }
     return [
         {**label, **{k: (v[i].item() if isinstance(v, np.ndarray) else v) for k, v in spread.items()}}
         for i, label in enumerate(labels)
     ]
 
 
-def _columns(deployment: Deployment, axes: tuple[Axis, ...], combinations: list[tuple[str, ...]]) -> dict[str, Number | str | None]:
+def _columns(
+    deployment: Deployment, axes: tuple[Axis, ...], combinations: list[tuple[str, ...]]
+) -> dict[str, Number | str | None]:
     sizes = {a.path: _integers(a, [c[i] for c in combinations]) for i, a in enumerate(axes)}
     machine = Machine(deployment.device, deployment.system, deployment.runtime.name)
     phases = deployment.scenario.phases

@@ -69,6 +69,9 @@ def test_deepseek_v3_decode_flops_and_bytes_per_key() -> None:
         of = [getattr(op.work((q, TensorSpec((1, n, 576), dtype)), ()), part)() for n in (1000, 1001)]
         return of[1] - of[0]
 
+    (term,) = op.work((q, TensorSpec((1, 1000, 576))), ()).terms
+    assert term.kv_shared
+    assert term.kv_heads == 1
     assert difference("flops", "bfloat16") == 278_528
     assert difference("bytes_read", "bfloat16") == 1152
     assert difference("bytes_read", "fp8_mla") == pytest.approx(656, abs=1e-6)

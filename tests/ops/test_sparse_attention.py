@@ -90,3 +90,5 @@ def test_ties_go_to_the_lowest_index_and_missing_is_minus_one() -> None:
     scores = np.array([[1.0, 3.0, 3.0, -np.inf], [-np.inf, 0.0, 0.0, 0.0], [-np.inf] * 4])
     (indices,) = TopK(3).reference(scores)
     np.testing.assert_array_equal(indices, [[1, 2, 0], [1, 2, 3], [-1, -1, -1]])
+    many = np.random.default_rng(0).integers(0, 3, size=(1, 5000)).astype(float)
+    np.testing.assert_array_equal(TopK(100).reference(many)[0][0], np.flatnonzero(many[0] == 2)[:100])

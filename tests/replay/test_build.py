@@ -134,3 +134,10 @@ def test_structure_is_built_once_per_graph() -> None:
     second, _ = program_of(graph, times)
     assert second is first
     assert time.perf_counter() - began < 0.05
+
+
+def test_a_graph_out_of_order_is_refused() -> None:
+    graph = layered(1)
+    shuffled = graph.with_nodes((graph.nodes[1], graph.nodes[0], *graph.nodes[2:]))
+    with pytest.raises(ValueError, match=r"dispatch0.*uses attention before it is made"):
+        program_of(shuffled, dict.fromkeys(range(4), 1e-12))

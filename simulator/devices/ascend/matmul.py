@@ -100,7 +100,7 @@ def body(p: Product, device: Ascend, kernel: Kernel, from_hbm: np.ndarray | floa
     best = np.argmin(total, axis=0)[None]
 
     def pick(x: np.ndarray) -> np.ndarray:
-        return np.asarray(np.take_along_axis(np.broadcast_to(x, total.shape), best, axis=0)[0])
+        return np.asarray(np.take_along_axis(np.broadcast_to(x, total.shape), best, axis=0)[0]).reshape(np.shape(p.n))
 
     return Body(pick(total), pick(core), *(pick(x) for x in parts), pick(hbm), pick(moved))
 

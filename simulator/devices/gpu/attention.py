@@ -18,9 +18,9 @@ SHORT_QUERY = 8.0  # new tokens a request up to which a kernel of unstated sched
 def attention_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -> Cost:
     """Cost of one attention kernel.
 
-    The kernel's trait ``schedule`` says how it cuts the work: split_kv (decode), query_tiles (prefill) or query_rows (gathered
-    keys); without it the term decides. warm: the operands were just used and may sit in L2 (a replayed benchmark); in a model
-    step the cache is cold. ValueError on an unknown schedule.
+    The kernel's trait ``schedule`` says how it cuts the work: split_kv (decode), query_tiles (prefill) or query_rows
+    (gathered keys); without it the term decides. warm: the operands were just used and may sit in L2 (a replayed
+    benchmark); in a model step the cache is cold. ValueError on an unknown schedule.
     """
     schedule = str(kernel.traits.get("schedule", "")) or _schedule(term)
     if schedule == "split_kv":

@@ -1,8 +1,9 @@
 """Decode attention: few queries against a long key/value cache, split over the cache where that is faster.
 
-One block serves (request, KV head, row tile of the packed query group, KV split). A block pays a fixed time (launch, query
-load, first key tile, write-back) and then one step per key tile; a step is bound by the bytes one block can stream or by its
-matrix products. Large batches at tiny context cost fixed times in waves; long contexts cost the bytes of the cache.
+One block serves (request, KV head, row tile of the packed query group, KV split). A block pays a fixed time (launch,
+query load, first key tile, write-back) and then one step per key tile; a step is bound by the bytes one block can
+stream or by its matrix products. Large batches at tiny context cost fixed times in waves; long contexts cost the bytes
+of the cache.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.devices.cost import Cost
-from simulator.devices.gpu.attention_tiles import tile_clocks
+from simulator.devices.gpu.attention_tiles import row_tiles, tile_clocks
 from simulator.devices.gpu.blocks import Floats, floats, smooth_max, stream_seconds, waves
 from simulator.devices.gpu.memory import resident_share
 from simulator.devices.gpu.tiles import tensor_rate
@@ -59,13 +60,15 @@ def _blocks(term: Attention, gpu: Gpu, kernel: Kernel) -> tuple[Floats, Floats, 
     tile = float(kernel.traits.get("key_tile", 128))
     groups = np.maximum(floats(term.kv_heads), 1.0)
     packed = q_len * floats(term.heads) / groups
-    tiles = kernel.traits.get("row_tiles", (64,))
-    rows = floats(float(tiles[-1]))
-    for t in reversed(tiles):
-        rows = np.where(packed <= t, float(t), rows)
+    tiles = row_tiles(kernel, "64")
+    rows = floats(tiles[-1])
+    for height in reversed(tiles):
+        rows = np.where(packed <= height, height, rows)
     units = floats(term.batch) * floats(term.kv_heads) * np.ceil(packed / rows)
     math = tile_clocks(term, gpu, kernel, rows, tile)
-    feed = tile * floats(term.kv_bytes_token()) / (gpu.efficiencies.block_stream * kernel.values.get("stream_ratio", 1.0))
+    feed = (
+        tile * floats(term.kv_bytes_token()) / (gpu.efficiencies.block_stream * kernel.values.get("stream_ratio", 1.0))
+    )
     return units, np.ceil(keys / tile), np.maximum(math, feed) / gpu.core.max_clock
 
 

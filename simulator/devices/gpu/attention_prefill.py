@@ -1,7 +1,7 @@
 """Prefill attention: many queries a request; one block per tile of query rows walks its visible keys.
 
-Tile counts follow the causal mask and the window. A key tile costs its two matrix products plus the exponentials the pipeline
-cannot hide; blocks are spread over SMs, and the longest block sets the tail.
+Tile counts follow the causal mask and the window. A key tile costs its two matrix products plus the exponentials the
+pipeline cannot hide; blocks are spread over SMs, and the longest block sets the tail.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 
 from simulator.devices.cost import Cost
 from simulator.devices.gpu.attention_decode import io_bytes, side_seconds
-from simulator.devices.gpu.attention_tiles import key_tile_counts, tile_clocks
+from simulator.devices.gpu.attention_tiles import key_tile_counts, row_tiles, tile_clocks
 from simulator.devices.gpu.blocks import Floats, floats, smooth_max, stream_seconds
 from simulator.devices.gpu.memory import resident_share
 from simulator.ops.work import Attention
@@ -23,12 +23,13 @@ KEY_STEP = 16.0  # a key tile shrinks to the context rounded up to the instructi
 def prefill_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -> Cost:
     """Cost of one prefill attention kernel with everything it does beside (QKV split, cache write).
 
-    Source: FlashAttention-2/3 work partition (block = request x head x row tile); fixed time per block and tail measured.
+    Source: FlashAttention-2/3 work partition (block = request x head x row tile); fixed time per block and tail
+    measured.
     """
     eff, v = gpu.efficiencies, kernel.values
     sms, clock = floats(gpu.core.sms), floats(gpu.core.max_clock)
     fixed, launch = floats(v["block_fixed"]), floats(v["launch_floor"])
-    candidates = [_blocks_seconds(term, gpu, kernel, float(rows)) for rows in kernel.traits.get("row_tiles", (64, 128))]
+    candidates = [_blocks_seconds(term, gpu, kernel, rows) for rows in row_tiles(kernel, "64 128")]
     compute = np.min(np.stack(np.broadcast_arrays(*[c[0] for c in candidates])), axis=0)
     blocks = candidates[-1][1]
     moved = io_bytes(term)

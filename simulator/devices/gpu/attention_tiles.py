@@ -13,11 +13,16 @@ from simulator.profiles.kernels import Kernel
 SAMPLES = 64  # positions at which block lengths are evaluated; exact up to that many blocks a request
 
 
+def row_tiles(kernel: Kernel, default: str) -> tuple[float, ...]:
+    """Row-tile heights a kernel may use, smallest first: trait ``row_tiles``, "64 128" or one number."""
+    return tuple(float(rows) for rows in str(kernel.traits.get("row_tiles", default)).split())
+
+
 def issue_rate(term: Attention, gpu: Gpu, kernel: Kernel) -> Floats:
     """FLOP per clock and SM that the two products of an attention kernel keep up.
 
-    16-bit: attention_tensor of the peak. 8-bit products realise only a share (eight_bit_gain) of the extra rate, because the
-    softmax between them does not speed up.
+    16-bit: attention_tensor of the peak. 8-bit products realise only a share (eight_bit_gain) of the extra rate,
+    because the softmax between them does not speed up.
     """
     base = floats(tensor_rate(gpu, "bf16"))
     wide = floats(tensor_rate(gpu, term.rate)) / base
@@ -36,8 +41,8 @@ def tile_clocks(term: Attention, gpu: Gpu, kernel: Kernel, rows: object, keys: o
 def key_tile_counts(term: Attention, rows: object, group: object, tile: object) -> tuple[Floats, Floats, Floats]:
     """(blocks per request and head, their mean key tiles, the most key tiles of one block).
 
-    A block holds ``rows`` rows of (query, packed head) with ``group`` heads packed, hence queries first..last; it walks tiles
-    of ``tile`` keys from the window start of ``first`` to the last key visible to ``last``.
+    A block holds ``rows`` rows of (query, packed head) with ``group`` heads packed, hence queries first..last; it
+    walks tiles of ``tile`` keys from the window start of ``first`` to the last key visible to ``last``.
     """
     q, kv, window = floats(term.q_len), floats(term.kv_len), floats(term.window)
     per, tile = floats(rows) / floats(group), floats(tile)

@@ -45,5 +45,3 @@ def stream_seconds(nbytes: object, gpu: Gpu, resident: object = 0.0) -> Floats:
     hbm = floats(eff.kv_stream) * gpu.memory.bandwidth
     hit = floats(resident)
     return floats(nbytes) * ((1.0 - hit) / hbm + hit / (eff.l2_to_hbm_rate * floats(gpu.memory.bandwidth)))
-
-

@@ -1,8 +1,8 @@
 """Indexer logits (DeepSeek sparse attention): relu-weighted dot products of every query with every visible key.
 
-Two schedules. ``row_blocks``: a block owns 128 tensor rows (4 queries of 32 index heads) and walks their keys alone, so one
-long request is serial. ``paged_tiles``: 64-key tiles of a paged cache are dealt evenly to all SMs. In both a tile costs its
-matrix product plus the relu and weighted sum on CUDA cores.
+Two schedules. ``row_blocks``: a block owns 128 tensor rows (4 queries of 32 index heads) and walks their keys alone,
+so one long request is serial. ``paged_tiles``: 64-key tiles of a paged cache are dealt evenly to all SMs. In both a
+tile costs its matrix product plus the relu and weighted sum on CUDA cores.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def index_scores_cost(term: IndexScores, gpu: Gpu, kernel: Kernel, warm: bool = 
     """Cost of one logits kernel.
 
     Kernel values: launch_floor; block_fixed (s per block or query row); tensor_ratio (share of the tensor peak);
-    score_ops (CUDA-core instructions per score and index head); row_pair (s per million pairs of query rows: blocks that
-    scan the list of rows). Source: DeepGEMM fp8_mqa_logits / fp8_paged_mqa_logits schedules.
+    score_ops (CUDA-core instructions per score and index head); row_pair (s per million pairs of query rows: blocks
+    that scan the list of rows). Source: DeepGEMM fp8_mqa_logits / fp8_paged_mqa_logits schedules.
     """
     v, eff = kernel.values, gpu.efficiencies
     paged = str(kernel.traits.get("schedule", "paged_tiles" if term.paged else "row_blocks")) == "paged_tiles"
@@ -40,7 +40,9 @@ def index_scores_cost(term: IndexScores, gpu: Gpu, kernel: Kernel, warm: bool = 
     scan = v.get("row_pair", 0.0) * (rows / 1e3) ** 2
     seconds = launch + smooth_max(compute, memory, eff.attention_overlap) + scan
     tensor = floats(term.flops()) / (tensor_rate(gpu, term.rate) * gpu.core.sms * gpu.core.max_clock)
-    return Cost(seconds, {"tensor": tensor, "vector": compute, "hbm": memory, "launch": launch + 0.0 * compute}, {"hbm": moved})
+    return Cost(
+        seconds, {"tensor": tensor, "vector": compute, "hbm": memory, "launch": launch + 0.0 * compute}, {"hbm": moved}
+    )
 
 
 def _clocks_per_pair(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:

@@ -1,4 +1,5 @@
-"""A layer's kernels launched back to back: their device time, the small kernels between them, and the host that launches."""
+"""A layer's kernels launched back to back: their device time, the small kernels between them, and the host that
+launches."""
 
 from __future__ import annotations
 
@@ -19,9 +20,9 @@ def module_cost(
 ) -> Cost:
     """Sum of ``parts`` plus the norms, rotations, casts and copies between them, or the host's time if that is longer.
 
-    activations: elements of all intermediate tensors of the layer. Values of the kernel: module_floor (s, fixed time of the
-    small kernels), activation_bytes (bytes moved per intermediate element), projection_ratio is applied by the caller.
-    host_seconds: launch time of the layer on this system's CPU, 0 where a captured graph is replayed.
+    activations: elements of all intermediate tensors of the layer. Values of the kernel: module_floor (s, fixed time
+    of the small kernels), activation_bytes (bytes moved per intermediate element), projection_ratio is applied by the
+    caller. host_seconds: launch time of the layer on this system's CPU, 0 where a captured graph is replayed.
     """
     device = sum(parts, start=ZERO)
     moved = floats(activations) * kernel.values.get("activation_bytes", 0.0)
@@ -30,7 +31,9 @@ def module_cost(
     total = floats(device.seconds) + between + floor
     host = floats(host_seconds)
     seconds = np.where(host > 0, smooth_max(total, host, HOST_EXPONENT), total)
-    extra = Cost(seconds - floats(device.seconds), {"hbm": between, "launch": floor + 0.0 * total}, {"hbm": moved, "l2": moved})
+    extra = Cost(
+        seconds - floats(device.seconds), {"hbm": between, "launch": floor + 0.0 * total}, {"hbm": moved, "l2": moved}
+    )
     both = device + extra
     return Cost(seconds, {**both.busy, "host": host + 0.0 * total}, both.bytes)
 
@@ -38,8 +41,13 @@ def module_cost(
 def host_seconds(kernel: Kernel, cpu_factor: float, requests: object = 0.0, long_context: object = False) -> Floats:
     """Time the host needs to launch one layer's kernels.
 
-    host_floor (s) always, host_long (s) more when the indexer runs, host_request (s) more for every request of a long step.
+    host_floor (s) always, host_long (s) more when the indexer runs, host_request (s) more for every request of a long
+    step.
     """
     v = kernel.values
-    longer = np.where(np.asarray(long_context, dtype=bool), v.get("host_long", 0.0) + v.get("host_request", 0.0) * floats(requests), 0.0)
+    longer = np.where(
+        np.asarray(long_context, dtype=bool),
+        v.get("host_long", 0.0) + v.get("host_request", 0.0) * floats(requests),
+        0.0,
+    )
     return cpu_factor * (v.get("host_floor", 0.0) + longer)

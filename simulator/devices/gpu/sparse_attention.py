@@ -1,6 +1,8 @@
-"""Attention over gathered keys: each query token reads its own selected rows of the cache, one block per token and head tile.
+"""Attention over gathered keys: each query token reads its own selected rows of the cache, one block per token and
+head tile.
 
-The kernel has no split over keys: a block walks all its slots, and a wave of blocks costs the same whatever is in the cache.
+The kernel has no split over keys: a block walks all its slots, and a wave of blocks costs the same whatever is in the
+cache.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from simulator.profiles.kernels import Kernel
 def sparse_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -> Cost:
     """Cost of a gather-attention kernel; ``term.kv_len`` selected keys per query, padded to whole key tiles.
 
-    Trait head_tile: heads are padded to a multiple of it. Value gather_rate: share of the streaming rate that gathering rows
-    realises. warm: the selected rows sit in L2.
+    Trait head_tile: heads are padded to a multiple of it. Value gather_rate: share of the streaming rate that
+    gathering rows realises. warm: the selected rows sit in L2.
     Source: FlashMLA sparse prefill schedule (docs/20250929-hopper-fp8-sparse-deep-dive.md).
     """
     eff, clock, sms = gpu.efficiencies, gpu.core.max_clock, gpu.core.sms

@@ -14,8 +14,9 @@ from simulator.profiles.kernels import Kernel
 def top_k_cost(term: TopK, gpu: Gpu, kernel: Kernel, warm: bool = False) -> Cost:
     """Cost of one selection kernel.
 
-    Kernel values: launch_floor; row_short (s of a row that has no more than k scores and is copied); row_fixed (s of a row
-    that must be searched); scan_rate (share of block_stream at which a block scans a row); rows_per_sm (blocks at once).
+    Kernel values: launch_floor; row_short (s of a row that has no more than k scores and is copied); row_fixed (s of a
+    row that must be searched); scan_rate (share of block_stream at which a block scans a row); rows_per_sm (blocks at
+    once).
     Source: radix selection reads a row about twice.
     """
     v, eff = kernel.values, gpu.efficiencies

@@ -1,7 +1,7 @@
 """Calibrates GPU attention kernels: attention, MLA and sparse-attention rows of a measurement folder, jointly.
 
-Efficiencies of an architecture are shared by all families and stacks; each stack keeps a few values of its own. Rows that
-look defective against their twins on a sister device are left out of the fit, never of the prediction.
+Efficiencies of an architecture are shared by all families and stacks; each stack keeps a few values of its own. Rows
+that look defective against their twins on a sister device are left out of the fit, never of the prediction.
 """
 
 from __future__ import annotations
@@ -166,7 +166,12 @@ def summary(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     frame = table.assign(ape=100 * (table.predicted / table.us - 1).abs(), log=100 * np.log(table.predicted / table.us))
     grouped = frame.groupby(list(by))
     return pd.DataFrame(
-        {"rows": grouped.size(), "median": grouped.ape.median(), "p90": grouped.ape.quantile(0.9), "bias": grouped["log"].median()}
+        {
+            "rows": grouped.size(),
+            "median": grouped.ape.median(),
+            "p90": grouped.ape.quantile(0.9),
+            "bias": grouped["log"].median(),
+        }
     ).round(1)
 
 
@@ -181,6 +186,10 @@ def write(problem: Fit) -> int:
         else:
             folder = next(f for f in search.folders("device") if (f / "gpu").is_dir() or f.name == "gpu")
             stem = file.replace("_", "-")
-            path = next(p for p in (folder / "gpu" / "architectures" / f"{stem}.yaml", folder / "architectures" / f"{stem}.yaml") if p.is_file())
+            path = next(
+                p
+                for p in (folder / "gpu" / "architectures" / f"{stem}.yaml", folder / "architectures" / f"{stem}.yaml")
+                if p.is_file()
+            )
             written += rewrite_efficiencies(path, {k.name: v for k, v in mine.items()})
     return written

@@ -1,7 +1,7 @@
 """Robust joint fit of architecture efficiencies and stack values over groups of measured attention kernels.
 
-Every parameter is fitted as a logarithm between bounds; residuals are log(predicted / measured) under a soft-L1 loss, with
-weak priors that keep a value near its neighbours' where few rows speak.
+Every parameter is fitted as a logarithm between bounds; residuals are log(predicted / measured) under a soft-L1 loss,
+with weak priors that keep a value near its neighbours' where few rows speak.
 """
 
 from __future__ import annotations

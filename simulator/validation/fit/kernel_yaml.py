@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-LEAF = re.compile(r"^(?P<pad> *)(?P<name>\w+): \{value: (?P<number>[-+.\deE]+)(?P<unit> [^,}]+)?, kind: \w+(?P<rest>.*)\}\s*$")
+LEAF = re.compile(
+    r"^(?P<pad> *)(?P<name>\w+): \{value: (?P<number>[-+.\deE]+)(?P<unit> [^,}]+)?, kind: \w+(?P<rest>.*)\}\s*$"
+)
 SCALES = {"us": 1e-6, "ms": 1e-3, "ns": 1e-9, "s": 1.0}
 
 

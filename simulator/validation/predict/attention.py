@@ -16,6 +16,7 @@ from simulator.validation.predict.gpu_groups import (
     Seconds,
     by_vendor,
     canonical_format,
+    grouped,
     numbers,
     predict_groups,
     runtime_of,
@@ -31,7 +32,7 @@ PHASES = {
 
 
 def predict(rows: pd.DataFrame) -> Prediction:
-    """Time of each row. Columns: device, op, dtype, kv_dtype, batch, q_len, kv_len, heads, kv_heads, head_dim, window, fw, kernel."""
+    """Time of each row of an attention table (columns: measurements/README.md)."""
     return by_vendor(rows, "attention", lambda part: predict_groups(gpu_groups(part), len(part)))
 
 
@@ -48,13 +49,14 @@ def gpu_groups(rows: pd.DataFrame) -> Iterator[Group]:
             "group": np.where(numbers(rows, "heads") == numbers(rows, "kv_heads"), "single", "shared"),
         }
     )
-    for key, index in keys.groupby(list(keys.columns), sort=False).indices.items():
-        device, phase, runtime, kernel, dtype, kv_dtype, group = (str(k) for k in key)
+    for key, index in grouped(keys):
+        phase = key["phase"]
         if not phase:
             continue
-        facts = {"phase": phase.split("_")[0], "kernel": kernel, "dtype": dtype, "kv_dtype": kv_dtype, "group": group}
-        term = attention_term(rows.iloc[index], phase, dtype, kv_dtype)
-        yield Group(np.asarray(index), device, runtime, "attention", facts, _seconds(term))
+        facts = {name: key[name] for name in ("kernel", "dtype", "kv_dtype", "group")}
+        term = attention_term(rows.iloc[index], phase, key["dtype"], key["kv_dtype"])
+        facts["phase"] = phase.split("_")[0]
+        yield Group(index, key["device"], key["runtime"], "attention", facts, _seconds(term))
 
 
 def _phase(op: str, kernel: str) -> str:

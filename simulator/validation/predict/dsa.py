@@ -1,4 +1,5 @@
-"""Predicts sparse-attention rows (kernels and whole layers of V3.2, GLM-5 and V4): GPU rows here, other vendors elsewhere."""
+"""Predicts sparse-attention rows (kernels and whole layers of V3.2, GLM-5 and V4): GPU rows here, other vendors
+elsewhere."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from simulator.devices.gpu.attention import attention_cost
 from simulator.devices.gpu.blocks import smooth_max
 from simulator.devices.gpu.indexer import index_scores_cost
 from simulator.devices.gpu.top_k import top_k_cost
+from simulator.ops.work import Attention
 from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernels import Kernel
 from simulator.validation.predict.dsa_layers import (
@@ -26,9 +28,11 @@ from simulator.validation.predict.dsa_layers import (
 from simulator.validation.predict.dsa_modules import layer_seconds
 from simulator.validation.predict.gpu_groups import (
     Group,
+    Index,
     Seconds,
     by_vendor,
     canonical_format,
+    grouped,
     numbers,
     predict_groups,
     runtime_of,
@@ -52,9 +56,12 @@ PHASES = {
     "dsv4_hca_module_prefill": "v4_layer_prefill",
 }
 
+PADDED_HEADS = 128.0  # note h128pad: the kernel ran with this many heads
+CAPTURED_BATCH = 512.0
+
 
 def predict(rows: pd.DataFrame) -> Prediction:
-    """Time of each row. Columns: device, op, model, dtype, kv_dtype, gemm_dtype, batch, q_len, past_len, heads, .., fw, kernel."""
+    """Time of each row of a sparse-attention table (columns: measurements/README.md)."""
     return by_vendor(rows, "dsa", lambda part: predict_groups(gpu_groups(part), len(part)))
 
 
@@ -72,32 +79,24 @@ def gpu_groups(rows: pd.DataFrame) -> Iterator[Group]:
             "compress": numbers(rows, "compress", 1.0),
             "padded": text(rows, "note").str.contains("h128pad"),
             "kv_shared": text(rows, "note").str.contains("kv_shared"),
-            "mode": [_mode(*r) for r in zip(text(rows, "op"), text(rows, "fw"), text(rows, "mode"), numbers(rows, "batch"), strict=True)],
+            "mode": _modes(rows),
         }
     )
-    for key, index in keys.groupby(list(keys.columns), sort=False).indices.items():
-        device, phase, runtime, kernel, kv_dtype, gemm_dtype, model, compress, padded, kv_shared, mode = key
-        if not phase:
+    for key, index in grouped(keys):
+        if not key["phase"]:
             continue
-        facts = {
-            "phase": str(phase),
-            "kernel": str(kernel),
-            "kv_dtype": str(kv_dtype),
-            "gemm_dtype": str(gemm_dtype),
-            "mode": str(mode),
-            "compress": int(compress),
-        }
-        t = _tokens(rows.iloc[index], 128.0 if padded else None, bool(kv_shared))
-        yield _group(np.asarray(index), str(device), str(runtime), facts, t, model_of(str(model)), float(compress))
+        facts = {name: key[name] for name in ("phase", "kernel", "kv_dtype", "gemm_dtype", "mode")}
+        padded = PADDED_HEADS if key["padded"] == "True" else None
+        t = _tokens(rows.iloc[index], padded, key["kv_shared"] == "True")
+        ratio = max(float(key["compress"]), 1.0)
+        yield _group(index, key["device"], key["runtime"], facts, t, model_of(key["model"]), ratio)
 
 
-def _mode(op: str, fw: str, mode: str, batch: float) -> str:
-    """Beyond the largest captured batch a stack launches one by one, whatever the label says."""
-    outgrown = op == "dsa_module_decode" and fw.startswith("sglang") and batch >= CAPTURED_BATCH
-    return "eager" if outgrown else mode
-
-
-CAPTURED_BATCH = 512.0
+def _modes(rows: pd.DataFrame) -> list[str]:
+    """How each row was launched; from the largest captured batch on, SGLang decodes eagerly whatever the label says."""
+    sglang = text(rows, "op").eq("dsa_module_decode") & text(rows, "fw").str.startswith("sglang")
+    outgrown = sglang.to_numpy() & (numbers(rows, "batch") >= CAPTURED_BATCH)
+    return ["eager" if out else mode for out, mode in zip(outgrown, text(rows, "mode"), strict=True)]
 
 
 def _tokens(rows: pd.DataFrame, heads: float | None, kv_shared: bool) -> Tokens:
@@ -106,12 +105,12 @@ def _tokens(rows: pd.DataFrame, heads: float | None, kv_shared: bool) -> Tokens:
 
 
 def _group(
-    index: np.ndarray, device: str, runtime: str, facts: dict[str, str | int], t: Tokens, model: SparseModel, ratio: float
+    index: Index, device: str, runtime: str, facts: dict[str, str], t: Tokens, model: SparseModel, ratio: float
 ) -> Group:
-    phase, kv_dtype = str(facts["phase"]), str(facts["kv_dtype"])
+    phase, kv_dtype = facts["phase"], facts["kv_dtype"]
     if "layer" in phase:
-        core = {**facts, "phase": _core_phase(phase, str(facts["kernel"]))}
-        seconds = layer_seconds(t, model, ratio, runtime, {k: str(v) for k, v in core.items()})
+        core = {**facts, "phase": _core_phase(phase, facts["kernel"])}
+        seconds = layer_seconds(t, model, ratio, runtime, core)
         return Group(index, device, runtime, "dsa", facts, seconds, core_facts=core)
     return Group(index, device, runtime, "dsa", facts, _kernel_seconds(phase, kv_dtype, t, model, ratio))
 
@@ -140,12 +139,12 @@ def _kernel_seconds(phase: str, kv_dtype: str, t: Tokens, model: SparseModel, ra
     return seconds
 
 
-def _sparse(t: Tokens, model: SparseModel, kv_dtype: str, kernel: Kernel):  # type: ignore[no-untyped-def]
+def _sparse(t: Tokens, model: SparseModel, kv_dtype: str, kernel: Kernel) -> Attention:
     narrow = kv_dtype == "fp8" and bool(kernel.traits.get("eight_bit_core", False))
     return sparse_term(t, model.top_k, "bfloat16", bool(kernel.traits.get("all_slots", True)), narrow)
 
 
-def _compressed(t: Tokens, model: SparseModel, ratio: float, kv_dtype: str, kernel: Kernel):  # type: ignore[no-untyped-def]
+def _compressed(t: Tokens, model: SparseModel, ratio: float, kv_dtype: str, kernel: Kernel) -> Attention:
     narrow = kv_dtype == "fp8" and bool(kernel.traits.get("eight_bit_core", False))
     return compressed_term(t, model.top_k, ratio, kv_dtype, narrow)
 

@@ -1,4 +1,5 @@
-"""Sparse-attention layers: shapes, terms and projections of DeepSeek sparse attention (V3.2, GLM-5) and V4 compressed attention."""
+"""Sparse-attention layers: shapes, terms and projections of DeepSeek sparse attention (V3.2, GLM-5) and V4 compressed
+attention."""
 
 from __future__ import annotations
 
@@ -21,7 +22,10 @@ HEADS_PER_GROUP = 8  # output heads that share one low-rank projection in V4
 
 @dataclass(frozen=True, slots=True)
 class SparseModel:
-    """Widths of a sparse-attention layer. v4: shared 512-wide entries over compressed tokens instead of latent attention."""
+    """Widths of a sparse-attention layer.
+
+    V4: shared 512-wide entries over compressed tokens instead of latent attention.
+    """
 
     layer: MlaShape
     index_heads: int = 64
@@ -66,7 +70,10 @@ class Tokens:
 
 
 def sparse_term(t: Tokens, top_k: float, kv_dtype: str, all_slots: bool, eight_bit: bool) -> Attention:
-    """Absorbed attention over the selected rows; all_slots: the kernel computes top_k slots even where fewer tokens exist."""
+    """Absorbed attention over the selected rows.
+
+    All_slots: the kernel computes top_k slots even where fewer tokens exist.
+    """
     mean = np.asarray(selected_pairs(t.q, t.kv, top_k), dtype=np.float64) / np.maximum(t.q, 1.0)
     slots = np.full_like(mean, top_k) if all_slots else mean
     return _shared(t.count, slots, t.heads, 576, CACHE_BYTES, kv_dtype, eight_bit)
@@ -81,7 +88,13 @@ def compressed_term(t: Tokens, top_k: float, ratio: float, kv_dtype: str, eight_
 
 
 def _shared(
-    tokens: FloatArray, keys: FloatArray, heads: FloatArray, width: int, stored: dict[str, float], kv_dtype: str, eight_bit: bool
+    tokens: FloatArray,
+    keys: FloatArray,
+    heads: FloatArray,
+    width: int,
+    stored: dict[str, float],
+    kv_dtype: str,
+    eight_bit: bool,
 ) -> Attention:
     return Attention(
         tokens,
@@ -103,7 +116,10 @@ def _shared(
 def scores_term(
     t: Tokens, heads: float, dim: float, ratio: float = 1.0, paged: bool = True, kv_shared: bool = False
 ) -> IndexScores:
-    """Indexer logits over the context divided by the compression ratio; kv_shared: all requests read one physical cache."""
+    """Indexer logits over the context divided by the compression ratio.
+
+    Kv_shared: all requests read one physical cache.
+    """
     if ratio <= 1.0:
         return IndexScores(t.batch, t.q, t.kv, heads, dim, paged=paged)
     entries = np.floor((t.past + (t.q + 1.0) / 2.0) / ratio)
@@ -118,7 +134,9 @@ def top_k_terms(t: Tokens, top_k: float, ratio: float = 1.0) -> tuple[TopK, TopK
     long = t.q - short
     first = np.maximum(t.past + short + 1.0, limit + 1.0)
     mean = np.where(long > 0, (first + t.kv) / 2.0, 0.0) / ratio
-    return TopK(t.batch * long, np.maximum(mean, 0.0), top_k), TopK(t.batch * short, np.minimum(t.kv / ratio, top_k), top_k)
+    return TopK(t.batch * long, np.maximum(mean, 0.0), top_k), TopK(
+        t.batch * short, np.minimum(t.kv / ratio, top_k), top_k
+    )
 
 
 def sparse_projections(model: SparseModel, heads: float, ratio: float, absorbed: bool = True) -> Iterator[Projection]:

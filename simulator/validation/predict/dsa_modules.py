@@ -13,6 +13,7 @@ from simulator.ops.work import Attention
 from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernels import Kernel, load_kernels
 from simulator.validation.predict.dsa_layers import (
+    WINDOW,
     SparseModel,
     Tokens,
     compressed_term,
@@ -30,12 +31,15 @@ from simulator.validation.predict.prediction import FloatArray
 def layer_seconds(t: Tokens, model: SparseModel, ratio: float, runtime: str, core: dict[str, str]) -> Seconds:
     """Costs a layer of ``t`` on a GPU with the kernel of its attention core and layer entry."""
     cache: dict[str, tuple[FloatArray, FloatArray]] = {}
-    indexed = ~model.v4 if isinstance(model.v4, np.bool_) else (not model.v4 or ratio < 128)
+    indexed = not model.v4 or ratio < WINDOW
     long = (t.kv / ratio > model.top_k) & indexed & (core["phase"] != "dense_prefill")
 
     def fixed_parts(gpu: Gpu) -> tuple[FloatArray, FloatArray]:
         if gpu.name not in cache:
-            cache[gpu.name] = (_products(t, model, ratio, gpu, runtime, core), _indexer(t, model, ratio, gpu, runtime, core))
+            cache[gpu.name] = (
+                _products(t, model, ratio, gpu, runtime, core),
+                _indexer(t, model, ratio, gpu, runtime, core),
+            )
         return cache[gpu.name]
 
     def seconds(gpu: Gpu, kernel: Kernel) -> FloatArray:
@@ -79,4 +83,5 @@ def _indexer(t: Tokens, model: SparseModel, ratio: float, gpu: Gpu, runtime: str
     scores = index_scores_cost(scores_term(t, model.index_heads, model.index_dim, ratio, paged), gpu, logits, warm=True)
     searched, copied = top_k_terms(t, model.top_k, ratio)
     chosen = top_k_cost(searched, gpu, select, warm=True) + top_k_cost(copied, gpu, select, warm=True)
-    return np.asarray(scores.seconds) + np.asarray(chosen.seconds) - select.values.get("launch_floor", 0.0)
+    total = np.asarray(scores.seconds, dtype=np.float64) + np.asarray(chosen.seconds, dtype=np.float64)
+    return np.asarray(total - select.values.get("launch_floor", 0.0), dtype=np.float64)

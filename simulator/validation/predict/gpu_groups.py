@@ -1,13 +1,13 @@
 """Rows of NVIDIA attention tables in groups that one kernel of one device serves, and their prediction.
 
-A family module turns its rows into ``Group`` objects; prediction costs each group with the kernel the stack's table selects,
-calibration costs the same groups with other values.
+A family module turns its rows into ``Group`` objects; prediction costs each group with the kernel the stack's table
+selects, calibration costs the same groups with other values.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,9 @@ from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernels import Fact, Kernel, load_kernels
 from simulator.validation.predict.prediction import FloatArray, Prediction, blank, supported
 
+Index = npt.NDArray[np.intp]
 Seconds = Callable[[Gpu, Kernel], FloatArray]
+SPELLINGS = {"": "bfloat16", "bf16": "bfloat16", "float16": "fp16", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8"}
 VENDOR_MODULES = {"google": "tpu_ascend", "huawei": "tpu_ascend"}
 
 
@@ -28,11 +30,11 @@ VENDOR_MODULES = {"google": "tpu_ascend", "huawei": "tpu_ascend"}
 class Group:
     """Rows (positions ``index``) of one device and kernel; ``seconds`` costs them all in one call.
 
-    facts: what the stack's kernel table is asked with. core_facts: of a whole layer, what its attention core is asked with; the
-    layer then runs with the values and traits of both entries.
+    facts: what the stack's kernel table is asked with. core_facts: of a whole layer, what its attention core is asked
+    with; the layer then runs with the values and traits of both entries.
     """
 
-    index: npt.NDArray[np.intp]
+    index: Index
     device: str
     runtime: str
     family: str
@@ -64,7 +66,15 @@ def text(rows: pd.DataFrame, column: str) -> pd.Series[str]:
 def canonical_format(name: str) -> str:
     """Table spellings of number formats -> profile names; an empty cell means 16 bit."""
     folded = name.strip().lower()
-    return {"": "bfloat16", "bf16": "bfloat16", "float16": "fp16", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8"}.get(folded, folded)
+    return SPELLINGS.get(folded, folded)
+
+
+def grouped(keys: pd.DataFrame) -> Iterator[tuple[dict[str, str], Index]]:
+    """(key as text by column, row positions) of every distinct row of ``keys``, in order of appearance."""
+    names = list(keys.columns)
+    for index in keys.astype(str).groupby(names, sort=False).indices.values():
+        first = keys.iloc[int(index[0])]
+        yield {name: str(first[name]) for name in names}, np.asarray(index, dtype=np.intp)
 
 
 def gpu_of(device: str) -> Gpu:

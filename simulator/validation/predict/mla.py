@@ -1,4 +1,7 @@
-"""Predicts latent-attention rows (cores, absorption products, whole layers): GPU rows here, other vendors in their module."""
+"""Predicts latent-attention rows: cores, absorption products and whole layers on GPUs.
+
+Other vendors in their module.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,14 @@ from simulator.validation.predict.gpu_groups import (
     Seconds,
     by_vendor,
     canonical_format,
+    grouped,
     numbers,
     predict_groups,
     runtime_of,
     text,
 )
 from simulator.validation.predict.mla_layers import (
+    BF16,
     MlaShape,
     activation_elements,
     core_term,
@@ -48,7 +53,7 @@ PHASES = {
 
 
 def predict(rows: pd.DataFrame) -> Prediction:
-    """Time of each row. Columns: device, op, dtype, kv_dtype, gemm_dtype, batch, q_len, kv_len, heads, fw, kernel."""
+    """Time of each row of an MLA table (columns: measurements/README.md)."""
     return by_vendor(rows, "mla", lambda part: predict_groups(gpu_groups(part), len(part)))
 
 
@@ -65,20 +70,20 @@ def gpu_groups(rows: pd.DataFrame) -> Iterator[Group]:
             "gemm_dtype": [canonical_format(d) for d in text(rows, "gemm_dtype")],
         }
     )
-    for key, index in keys.groupby(list(keys.columns), sort=False).indices.items():
-        device, phase, runtime, kernel, dtype, kv_dtype, gemm_dtype = (str(k) for k in key)
+    for key, index in grouped(keys):
+        phase, device, runtime = key["phase"], key["device"], key["runtime"]
         if not phase:
             continue
-        facts = {"phase": phase, "kernel": kernel, "dtype": dtype, "kv_dtype": kv_dtype, "gemm_dtype": gemm_dtype}
+        facts = {name: key[name] for name in ("phase", "kernel", "dtype", "kv_dtype", "gemm_dtype")}
         part = rows.iloc[index]
-        where = np.asarray(index)
         if phase.startswith("bmm"):
-            yield Group(where, device, runtime, "mla", facts, _bmm(part, phase, gemm_dtype))
+            yield Group(index, device, runtime, "mla", facts, _bmm(part, phase, key["gemm_dtype"]))
         elif phase.startswith("module"):
             core = {**facts, "phase": phase.removeprefix("module_")}
-            yield Group(where, device, runtime, "mla", facts, _layer(part, runtime, core), core_facts=core)
+            yield Group(index, device, runtime, "mla", facts, _layer(part, runtime, core), core_facts=core)
         else:
-            yield Group(where, device, runtime, "mla", facts, _core(part, phase, "fp8" in (dtype, kv_dtype)))
+            narrow = "fp8" in (key["dtype"], key["kv_dtype"])
+            yield Group(index, device, runtime, "mla", facts, _core(part, phase, narrow))
 
 
 def _dims(rows: pd.DataFrame) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -103,12 +108,9 @@ def _core(rows: pd.DataFrame, phase: str, eight_bit: bool) -> Seconds:
 def _bmm(rows: pd.DataFrame, phase: str, gemm_dtype: str) -> Seconds:
     batch, _, _, heads = _dims(rows)
     n, k = (SHAPE.latent, SHAPE.nope) if phase == "bmm_pre" else (SHAPE.v_dim, SHAPE.latent)
-    formats = precision_of(gemm_dtype) or precision_of("bfloat16")
-    assert_known = formats is not None
+    formats = precision_of(gemm_dtype) or BF16
 
     def seconds(gpu: Gpu, kernel: Kernel) -> FloatArray:
-        if not assert_known or formats is None:
-            return np.full(len(batch), np.nan)
         narrow = formats.rate != "bf16" and bool(kernel.traits.get("eight_bit_core", True))
         a, b, rate = (formats.activation, formats.weight, formats.rate) if narrow else ("bfloat16", "bfloat16", "bf16")
         quantizes = bool(kernel.traits.get("quantizes", False)) and formats.rate != "bf16"

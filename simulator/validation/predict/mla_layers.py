@@ -38,9 +38,15 @@ class MlaShape:
 
 
 def core_term(
-    shape: MlaShape, batch: FloatArray, q_len: FloatArray, kv_len: FloatArray, heads: FloatArray, form: str, eight_bit: bool
+    shape: MlaShape,
+    batch: FloatArray,
+    q_len: FloatArray,
+    kv_len: FloatArray,
+    heads: FloatArray,
+    form: str,
+    eight_bit: bool,
 ) -> Attention:
-    """The attention core, absorbed (one shared 576-wide vector) or expanded (192-wide keys, 128-wide values per head)."""
+    """The attention core: absorbed (one shared 576-wide vector) or expanded (192-wide keys, 128-wide values a head)."""
     cache, rate = ("fp8", "fp8") if eight_bit else ("bfloat16", "bf16")
     if form == "absorbed":
         return Attention(
@@ -96,7 +102,13 @@ def projections_cost(
         dtype = gemm_dtype if item.quantized else "bfloat16"
         kernel = table.select(gpu.architecture, dtype=dtype, mode="graph")
         term = Matmul(
-            tokens, item.n, item.k, formats.activation, formats.weight, rate=formats.rate, batch=item.batch,
+            tokens,
+            item.n,
+            item.k,
+            formats.activation,
+            formats.weight,
+            rate=formats.rate,
+            batch=item.batch,
             quantizes_a=item.quantized and dtype != "bfloat16",
         )
         part = matmul_cost(term, gpu, kernel, weight_copies=max(total / item.parameters, 1.0))

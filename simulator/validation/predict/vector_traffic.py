@@ -31,7 +31,8 @@ _PLAIN: dict[str, tuple[float, float, float, float]] = {
     "moe_gating_topk_softmax": (1, 1, 12, 1),
     "mhc_sinkhorn": (1, 1, 100, 1),
 }
-_SEPARATE_PASSES = ("Mul", "Muls", "Add", "Slice", "Cast")
+# passes of separately launched kernels; scalar arithmetic works in place on what the previous kernel left in L2
+_SEPARATE_PASSES = {"Mul": 0.5, "Muls": 0.5, "Add": 0.5, "Slice": 1.0, "Cast": 1.0}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +83,7 @@ def _extra_passes(op: str, kernels: Mapping[str, int], separate: bool) -> float:
         return 0.0
     passes = kernels.get("Transpose", 0) * (0.5 if op == "rope" else 1.0)
     if separate and not op.startswith("multi_add"):
-        passes += sum(count for name, count in kernels.items() if name in _SEPARATE_PASSES)
+        passes += sum(count * _SEPARATE_PASSES.get(name, 0.0) for name, count in kernels.items())
     return passes
 
 

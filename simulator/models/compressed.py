@@ -1,0 +1,139 @@
+"""DeepSeek-V4 attention: a shared key-value vector, a sliding window of raw tokens, and pooled older tokens (CSA, HCA).
+
+Source: arXiv 2606.19348 section 2.3; official inference code; operators.md g.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.models.builder import Builder, Context
+from simulator.models.common import append, by_request, by_token, linear, norm, scaling
+from simulator.ops.batched_linear import BatchedLinear
+from simulator.ops.compress import CompressPool
+from simulator.ops.entry_positions import EntryPositions
+from simulator.ops.hadamard import Hadamard
+from simulator.ops.indexer import IndexerScores
+from simulator.ops.rope import Rope, RopeScaling
+from simulator.ops.shared_kv_attention import SharedKvAttention
+from simulator.ops.top_k import TopK
+from simulator.ops.views import Concat, Reshape
+from simulator.profiles.model import CompressedAttention
+
+WINDOW_THETA = 10000.0  # layers without compressed entries rotate with the base frequency and without YaRN
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One kind of V4 layer. ratio: tokens per pooled entry (0 = window only)."""
+
+    c: Context
+    p: CompressedAttention
+    ratio: int
+
+    @property
+    def selects(self) -> bool:
+        """Whether an indexer chooses entries."""
+        return self.ratio == self.p.csa_ratio and self.ratio > 0
+
+    def rope(self, b: Builder, name: str, x: int, positions: int, *, inverse: bool = False) -> int:
+        """Rotates the last dims of x, or rotates them back."""
+        r = self.c.model.rope
+        theta, stretch = (r.theta, scaling(r)) if self.ratio else (WINDOW_THETA, RopeScaling())
+        return b.add(name, Rope(self.p.rope_dim, theta, True, False, inverse, stretch), x, positions)
+
+
+def attention(b: Builder, x: int, c: Context, mixer: str) -> int:
+    """x[T, h] -> [T, h]."""
+    p = c.model.compressed
+    if p is None:
+        raise ValueError(f"{c.model.name}: a {mixer} layer needs a 'compressed' section")
+    layer = Layer(c, p, {"csa": p.csa_ratio, "hca": p.hca_ratio, "swa": 0}[mixer])
+    with b.at("attention_in", "attention"):
+        latent = norm(b, "q_norm", linear(b, "q_a", x, p.q_rank), c.model.norm)
+        q = linear(b, "q_b", latent, p.heads * p.head_dim, split=(0, "heads"))
+        q = by_request(b, "q_heads", q, c, -1, p.head_dim)
+        with b.at("attention_in", "rope"):
+            q = layer.rope(b, "q_rope", norm(b, "q_head_norm", q, c.model.norm, weight=False), c.positions)
+        kv = by_request(b, "kv_by_request", linear(b, "kv", x, p.head_dim), c, p.head_dim)
+        with b.at("attention_in", "cache"):
+            kv = layer.rope(b, "kv_rope", norm(b, "kv_norm", kv, c.model.norm), c.positions)
+            near = np.minimum(c.step.past_len, p.window - 1)
+            length = near if np.ndim(near) else (int(near) if float(near).is_integer() else float(near))
+            kv = append(b, "kv_append", kv, b.cache("window_cache", c.step.batch, length, p.head_dim))
+    extra: tuple[int, ...] = ()
+    if layer.ratio:
+        extra = (_pooled(b, x, layer, "entry", p.head_dim),)
+    if layer.selects:
+        extra += (_selected(b, x, latent, layer),)
+    return _core(b, q, kv, extra, layer)
+
+
+def _core(b: Builder, q: int, kv: int, extra: tuple[int, ...], layer: Layer) -> int:
+    c, p = layer.c, layer.p
+    with b.at("attention_core", "core"):
+        sinks = b.weight("sinks", p.heads, dtype="fp32", shard=(0, "heads"))
+        op = SharedKvAttention(p.window, layer.ratio, c.step.past_len)
+        out = b.add("attention", op, q, kv, sinks, *extra)
+        out = layer.rope(b, "out_rope", out, c.positions, inverse=True)
+        width = p.heads * p.head_dim // p.out_groups
+        out = b.add("out_groups", Reshape((c.step.tokens, -1, width)), out)
+    with b.at("attention_core", "attention"):
+        w = b.weight("o_a.weight", p.out_groups, p.out_rank, width, shard=(0, "heads"))
+        out = b.add("o_a", BatchedLinear(), out, w)
+        return linear(b, "o_b", by_token(b, "o_rank", out, c), c.model.hidden_size, split=(1, "heads"))
+
+
+def _pooled(b: Builder, x: int, layer: Layer, name: str, width: int) -> int:
+    """Entries of all complete groups of tokens: cached ones, then those completed in this step."""
+    c, ratio = layer.c, layer.ratio
+    overlap = layer.selects
+    wide = 2 * width if overlap else width
+    with b.at("attention_in", "gate"):
+        kv = by_request(b, f"{name}_kv_rows", linear(b, f"{name}_kv", x, wide, out_dtype="fp32"), c, wide)
+        gate = by_request(b, f"{name}_gate_rows", linear(b, f"{name}_gate", x, wide, out_dtype="fp32"), c, wide)
+    with b.at("attention_in", f"{name}_cache"):
+        past, fresh = c.step.past_len, _fresh(c, ratio)
+        waiting = past % ratio + (0 if fresh or not overlap else ratio)
+        if not _empty(past):
+            kv, gate = (
+                b.add(f"{name}_{n}_join", Concat(1), b.cache(f"{name}_{n}_state@{ratio}", c.step.batch, waiting, wide), v)
+                for n, v in (("kv", kv), ("gate", gate))
+            )
+        bias = b.weight(f"{name}_bias", ratio, wide, dtype="fp32")
+        pooled = b.add(f"{name}_pool", CompressPool(ratio, overlap, fresh), kv, gate, bias)
+        pooled = norm(b, f"{name}_norm", pooled, c.model.norm)
+        count = b.spec(pooled).shape[1]
+        at = b.add(f"{name}_positions", EntryPositions(ratio, past, count), c.positions)
+        pooled = layer.rope(b, f"{name}_rope", pooled, at)
+        if name == "index":
+            pooled = b.add("index_k_hadamard", Hadamard(), pooled)
+        return append(b, f"{name}_append", pooled, b.cache(f"{name}_cache@{ratio}", c.step.batch, past // ratio, width))
+
+
+def _selected(b: Builder, x: int, latent: int, layer: Layer) -> int:
+    c, p = layer.c, layer.c.model.indexer
+    if p is None:
+        raise ValueError(f"{c.model.name}: a csa layer needs an 'indexer' section")
+    keys = _pooled(b, x, layer, "index", p.dim)
+    with b.at("attention_in", "index"):
+        q = by_request(b, "index_heads", linear(b, "index_q", latent, p.heads * p.dim), c, p.heads, p.dim)
+        with b.at("attention_in", "index_vector"):
+            q = layer.rope(b, "index_q_rope", q, c.positions)
+            q = b.add("index_q_hadamard", Hadamard(), q) if p.hadamard else q
+        with b.at("attention_in", "gate"):
+            w = by_request(b, "index_weights", linear(b, "index_w", x, p.heads, out_dtype="fp32"), c, p.heads)
+    with b.at("attention_core", "index_scores"):
+        op = IndexerScores(scale=(p.heads * p.dim) ** -0.5, ratio=layer.ratio, past=c.step.past_len)
+        return b.add("index_topk", TopK(p.topk), b.add("index_scores", op, q, keys, w))
+
+
+def _empty(past: object) -> bool:
+    return bool(np.all(np.asarray(past) == 0))
+
+
+def _fresh(c: Context, ratio: int) -> bool:
+    """Whether pooling has no earlier complete group to overlap with (all scenarios of a sweep alike, or the long ones decide)."""
+    return bool(np.all(np.asarray(c.step.past_len) < ratio))

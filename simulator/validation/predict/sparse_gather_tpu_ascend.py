@@ -1,0 +1,92 @@
+"""Gathers, scatters and expert routing on TPU and Ascend devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from simulator.devices.ascend.scatter import routing_cost, scatter_cost
+from simulator.devices.ascend.vector import elementwise_cost, gather_cost, memory_seconds
+from simulator.devices.tpu.sparse import gather_cost as tpu_gather
+from simulator.ops.work import Elementwise, Gather
+from simulator.profiles import Kernel
+from simulator.profiles.ascend import Ascend
+from simulator.profiles.tpu import Tpu
+from simulator.validation.predict.elementwise_tpu_ascend import axis_of, launched
+from simulator.validation.predict.gpu_rows import number
+from simulator.validation.predict.prediction import FloatArray, Prediction
+from simulator.validation.predict.tpu_ascend import Device, Group, Seconds, classes, predict_groups, stack_of
+from simulator.validation.predict.vector_traffic import element_bytes, option
+
+INDEX_BYTES = 8.0  # indices arrive as int64
+
+
+def predict(rows: pd.DataFrame) -> Prediction:
+    """Time of each row. Columns: device, unit, op, dtype, src_rows, rows, cols, topk, extra, fw, kernel."""
+    return predict_groups(groups(rows), len(rows))
+
+
+def groups(rows: pd.DataFrame) -> Iterator[Group]:
+    """Groups of rows by device, operator, stack, kernel, format and extra facts."""
+    for key, index, part in classes(rows, "device", "unit", "op", "fw", "kernel", "dtype", "extra"):
+        facts = {"op": key["op"], "kernel": key["kernel"], "dtype": key["dtype"], "axis": axis_of(key["extra"])}
+        seconds = _seconds(part, key)
+        yield Group(index, key["device"], key["unit"], stack_of(key["fw"]), "sparse_gather", facts, seconds)
+
+
+def _seconds(rows: pd.DataFrame, key: dict[str, str]) -> Seconds:
+    moved, cols, size = number(rows, "rows", 1.0), number(rows, "cols", 1.0), element_bytes(key["dtype"])
+    sources = number(rows, "src_rows", 0.0)
+
+    def seconds(device: Device, kernel: Kernel) -> FloatArray:
+        if isinstance(device, Tpu):
+            # a combine reads the local expert rows and writes one row a token
+            both = Gather((np.maximum(sources, moved) + moved) / 2.0, cols * size, key["op"])
+            return np.asarray(tpu_gather(both, device, kernel).seconds, dtype=np.float64)
+        if key["op"] == "moe_init_routing":
+            return _routing(moved, cols * size, key["extra"], device, kernel)
+        if key["op"] == "kv_cache_scatter":
+            return np.asarray(scatter_cost(moved, cols * size, 2, device, kernel).seconds, dtype=np.float64)
+        if key["op"] in ("gather_elements", "scatter_elements"):
+            return _elements(sources, moved, cols, size, key, device, kernel)
+        return np.asarray(gather_cost(Gather(moved, cols * size, key["op"]), device, kernel).seconds, dtype=np.float64)
+
+    return seconds
+
+
+def _routing(pairs: FloatArray, row_bytes: FloatArray, extra: str, device: Ascend, kernel: Kernel) -> FloatArray:
+    """Rows kept: those of the local experts, unless a capacity pads every expert."""
+    low, _, high = option(extra, "range").partition("-")
+    experts = float(option(extra, "experts") or 1)
+    share = (float(high or experts) - float(low or 0)) / experts
+    kept = pairs * min(1.0, share)
+    capacity = float(option(extra, "cap") or 0)
+    if capacity and option(extra, "drop") == "1":
+        kept = np.full_like(pairs, experts * share * capacity)
+    quantised = option(extra, "quant") not in ("", "-1")
+    out = row_bytes / 2.0 if quantised else row_bytes
+    cost = routing_cost(pairs, kept, row_bytes, out, quantised, device, kernel)
+    return np.asarray(cost.seconds, dtype=np.float64)
+
+
+def _elements(
+    sources: FloatArray,
+    moved: FloatArray,
+    cols: FloatArray,
+    size: float,
+    key: dict[str, str],
+    device: Ascend,
+    kernel: Kernel,
+) -> FloatArray:
+    """Element-wise gather or scatter along one axis; a strided axis is transposed there and back."""
+    n = moved * cols
+    whole = sources * cols * size
+    scatter = key["op"] == "scatter_elements"
+    read = n * (size + INDEX_BYTES) + (whole if scatter else 0.0)
+    written = n * size + (whole if scatter else 0.0)
+    cost = elementwise_cost(Elementwise(key["op"], moved, cols, read, written, 4.0), device, kernel)
+    transposed = launched(key["kernel"]).get("Transpose", 0)
+    plain = memory_seconds(2.0 * n * size, 2.0 * n * size, device)
+    return np.asarray(cost.seconds + transposed * plain, dtype=np.float64)
