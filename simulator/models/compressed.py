@@ -16,10 +16,12 @@ from simulator.ops.compress import CompressPool
 from simulator.ops.entry_positions import EntryPositions
 from simulator.ops.hadamard import Hadamard
 from simulator.ops.indexer import IndexerScores
+from simulator.ops.rolling_state import RollingState
 from simulator.ops.rope import Rope, RopeScaling
 from simulator.ops.shared_kv_attention import SharedKvAttention
+from simulator.ops.tensor import Dim
 from simulator.ops.top_k import TopK
-from simulator.ops.views import Concat, Reshape
+from simulator.ops.views import Reshape
 from simulator.profiles.model import CompressedAttention
 
 WINDOW_THETA = 10000.0  # layers without compressed entries rotate with the base frequency and without YaRN
@@ -96,12 +98,7 @@ def _pooled(b: Builder, x: int, layer: Layer, name: str, width: int) -> int:
         gate = by_request(b, f"{name}_gate_rows", linear(b, f"{name}_gate", x, wide, out_dtype="fp32"), c, wide)
     with b.at("attention_in", f"{name}_cache"):
         past, fresh = c.step.past_len, _fresh(c, ratio)
-        waiting = past % ratio + (0 if fresh or not overlap else ratio)
-        if not _empty(past):
-            kv, gate = (
-                b.add(f"{name}_{n}_join", Concat(1), b.cache(f"{name}_{n}_state@{ratio}", c.step.batch, waiting, wide), v)
-                for n, v in (("kv", kv), ("gate", gate))
-            )
+        kv, gate = (_joined(b, layer, f"{name}_{n}_state@{ratio}", v) for n, v in (("kv", kv), ("gate", gate)))
         bias = b.weight(f"{name}_bias", ratio, wide, dtype="fp32")
         pooled = b.add(f"{name}_pool", CompressPool(ratio, overlap, fresh), kv, gate, bias)
         pooled = norm(b, f"{name}_norm", pooled, c.model.norm)
@@ -130,8 +127,19 @@ def _selected(b: Builder, x: int, latent: int, layer: Layer) -> int:
         return b.add("index_topk", TopK(p.topk), b.add("index_scores", op, q, keys, w))
 
 
-def _empty(past: object) -> bool:
-    return bool(np.all(np.asarray(past) == 0))
+def _joined(b: Builder, layer: Layer, name: str, new: int) -> int:
+    """Tokens that wait for their group to complete (and the group before, where groups overlap), then the new ones."""
+    step, width = layer.c.step, b.spec(new).shape[-1]
+    state = b.cache(name, step.batch, _waiting(step.past_len, layer), width)
+    joined, _ = b.add_many(name.split("@")[0], RollingState(_waiting(step.kv_len, layer)), state, new)
+    return joined
+
+
+def _waiting(tokens: Dim, layer: Layer) -> Dim:
+    """Tokens kept after ``tokens`` tokens."""
+    before = layer.ratio if layer.selects else 0
+    rest = np.where(np.asarray(tokens) < layer.ratio, tokens, before + np.asarray(tokens) % layer.ratio)
+    return rest if np.ndim(rest) else (int(rest) if float(rest).is_integer() else float(rest))
 
 
 def _fresh(c: Context, ratio: int) -> bool:

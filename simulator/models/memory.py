@@ -17,6 +17,7 @@ from simulator.models.parameters import layer_of, stops_growing, tokens_per_entr
 from simulator.models.step import StepShape
 from simulator.ops.gated_delta import GatedDeltaRule
 from simulator.ops.kv_cache import CacheAppend
+from simulator.ops.rolling_state import RollingState
 from simulator.ops.short_conv import ShortConv
 from simulator.ops.state_space import StateSpaceScan
 from simulator.ops.tensor import Number
@@ -189,7 +190,7 @@ def _in_place(n: Node) -> tuple[int, ...]:
     """Outputs that live in the caches, not in the workspace."""
     if isinstance(n.op, CacheAppend):
         return n.outputs
-    return n.outputs[1:] if isinstance(n.op, ShortConv | GatedDeltaRule | StateSpaceScan) else ()
+    return n.outputs[1:] if isinstance(n.op, ShortConv | GatedDeltaRule | StateSpaceScan | RollingState) else ()
 
 
 def _is_view(op: object) -> bool:

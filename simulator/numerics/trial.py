@@ -90,7 +90,7 @@ def next_caches(result: Run) -> Arrays:
 def _successor(graph: Graph, before: int, outputs: tuple[int, ...]) -> int:
     """The output that continues a cache: same rank and same last axis."""
     shape = graph.values[before].spec.shape
-    for o in outputs:
+    for o in reversed(outputs):  # states come last
         after = graph.values[o].spec.shape
         if len(after) == len(shape) and after[-1] == shape[-1] and after[0] == shape[0]:
             return o

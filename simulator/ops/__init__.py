@@ -31,11 +31,9 @@ Attention
     sparse_attention   SparseMlaAttention: q[B, q, H, w], cache[B, L, w], indices[B, q, k] -> [B, q, H, value_dim]
                        IndexMaskedAttention: q, k, v as Attention, indices[B, q, k] -> [B, q, H, dv]
     compress           CompressPool: kv[B, S, w], gate[B, S, w], bias[ratio, w] -> entries[B, N, d] (DeepSeek-V4)
+    rolling_state      RollingState: state[B, W, d], new[B, q, d] -> joined[B, W + q, d], kept[B, keep, d]
     entry_positions    EntryPositions: positions[B, q] -> positions of new entries [B, N]; free
     shared_kv_attention SharedKvAttention: q[B, q, H, d], kv[B, W, d], sinks[H], [entries, [indices]] -> [B, q, H, d]
-Linear attention
-    causal_conv        CausalConv: x[B, q, C], w[C, K], state[B, K - 1, C] -> [B, q, C], state
-    delta_rule         GatedDeltaRule: q, k[B, q, G, dk], v[B, q, H, dv], g, beta[B, q, H], state -> out, state
 Linear attention
     short_conv         ShortConv: x[B, q, C], w[C, K], state[B, K - 1, C] -> silu(conv), new state
     gated_delta        GatedDeltaRule: q, k, v, a, b, A_log, dt_bias, state[B, H, dk, dv] -> o[B, q, H, dv], new state

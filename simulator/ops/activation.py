@@ -16,7 +16,7 @@ KINDS = ("gelu", "relu2")
 
 @dataclass(frozen=True)
 class Activation(Op):
-    """x -> f(x). kind: gelu (tanh form; Hendrycks & Gimpel, arXiv 1606.08415) or relu2 (squared ReLU; arXiv 2109.08668)."""
+    """x -> f(x). kind: gelu (tanh form; arXiv 1606.08415) or relu2 (squared ReLU; arXiv 2109.08668)."""
 
     kind: str = "gelu"
     family = "elementwise"

@@ -13,7 +13,7 @@ from simulator.ops.work import Work
 
 @dataclass(frozen=True)
 class EntryPositions(Op):
-    """positions[B, q] -> [B, count]: ratio times the number of each new entry, ``past`` tokens lying before the step; free."""
+    """positions[B, q] -> [B, count]: ratio times the number of each new entry; ``past`` tokens come before. Free."""
 
     ratio: int
     past: Dim = 0

@@ -1,6 +1,6 @@
 """GatedDeltaRule: linear attention with a decayed state corrected by the delta rule.
 
-Source: Yang et al., arXiv 2412.06464 (gated delta networks); chunked form with the WY representation as in section 3.3 there.
+Source: Yang et al., arXiv 2412.06464 (gated delta networks); chunked form with the WY representation: section 3.3.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from simulator.ops.work import Work
 
 @dataclass(frozen=True)
 class GatedDeltaRule(Op):
-    """q, k[B, q, G, dk], v[B, q, H, dv], a, b[B, q, H], A_log, dt_bias[H], state[B, H, dk, dv] -> o[B, q, H, dv], new state.
+    """q, k[B, q, G, dk], v[B, q, H, dv], a, b[B, q, H], A_log, dt_bias[H], state[B, H, dk, dv] -> o[B, q, H, dv], state
 
     Per head: S <- exp(g) S; S <- S + k (beta (v - S^T k))^T; o = S^T q / sqrt(dk), with q and k of unit length,
-    g = -exp(A_log) softplus(a + dt_bias), beta = sigmoid(b). H is a multiple of G. chunk: 0 = token by token (decode), else
-    tokens per chunk (prefill).
+    g = -exp(A_log) softplus(a + dt_bias), beta = sigmoid(b). H is a multiple of G. chunk: 0 = token by token (decode),
+    else tokens per chunk (prefill).
     """
 
     chunk: int = 0
@@ -36,8 +36,9 @@ class GatedDeltaRule(Op):
         q, k, v, a, b, log, bias, state = inputs
         heads = v.shape[2]
         fits = all(same(x, y) for x, y in zip(q.shape, k.shape, strict=True)) and same(q.shape[0], v.shape[0])
-        fits = fits and all(same(x.shape[2], heads) for x in (a, b)) and all(same(x.shape[0], heads) for x in (log, bias))
-        fits = fits and same(state.shape[1], heads) and same(state.shape[2], k.shape[3]) and same(q.shape[1], v.shape[1])
+        fits = fits and all(same(x.shape[2], heads) for x in (a, b)) and same(q.shape[1], v.shape[1])
+        fits = fits and all(same(x.shape[0], heads) for x in (log, bias))
+        fits = fits and same(state.shape[1], heads) and same(state.shape[2], k.shape[3])
         require(self, fits, "q, k[B, q, G, dk], v[B, q, H, dv], a, b[B, q, H], state[B, H, dk, dv] must agree", *inputs)
         return TensorSpec(v.shape, self.out_dtype), state
 

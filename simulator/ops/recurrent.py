@@ -18,7 +18,12 @@ def squared_chunks(q_len: Dim, chunk: int) -> Number:
 
 
 def stepwise(
-    name: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], state: TensorSpec, q_len: Dim, ops: float
+    name: str,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    state: TensorSpec,
+    q_len: Dim,
+    ops: float,
 ) -> Work:
     """A scan token by token: ``ops`` vector operations per state element and token, state read and written once."""
     rows = state.elements / np.asarray(state.shape[-1], dtype=np.float64)
@@ -27,8 +32,8 @@ def stepwise(
     return Work((term,))
 
 
-def chunked(batch: Number, q_len: Dim, chunk: int, quadratic: Number, state: tuple[Dim, Dim], passes: int) -> Work:
-    """A scan in chunks: products of chunk x chunk with inner width ``quadratic``, and ``passes`` products with the state.
+def chunked(batch: Number, q_len: Dim, chunk: int, quadratic: Dim, state: tuple[Dim, Dim], passes: int) -> Work:
+    """A scan in chunks: products of chunk x chunk of inner width ``quadratic``, ``passes`` products with the state.
 
     batch: sequences times heads. state: (rows, columns) of one head's state.
     """

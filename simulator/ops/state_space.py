@@ -19,10 +19,10 @@ from simulator.ops.work import Matmul, Work
 
 @dataclass(frozen=True)
 class StateSpaceScan(Op):
-    """x[B, q, H, P], dt[B, q, H], b, c[B, q, G, N], A_log, D, dt_bias[H], state[B, H, P, N] -> y[B, q, H, P], new state.
+    """x[B, q, H, P], dt[B, q, H], b, c[B, q, G, N], A_log, D, dt_bias[H], state[B, H, P, N] -> y[B, q, H, P], state.
 
-    Per head: S <- exp(-exp(A_log) d) S + (d x) b^T; y = S c + D x, with d = softplus(dt + dt_bias). H is a multiple of G.
-    chunk: 0 = token by token (decode), else tokens per chunk (prefill).
+    Per head: S <- exp(-exp(A_log) d) S + (d x) b^T; y = S c + D x, with d = softplus(dt + dt_bias). H is a
+    multiple of G. chunk: 0 = token by token (decode), else tokens per chunk (prefill).
     """
 
     chunk: int = 0
@@ -35,7 +35,8 @@ class StateSpaceScan(Op):
         heads = x.shape[2]
         fits = same(dt.shape[2], heads) and all(same(v.shape[0], heads) for v in (log, skip, bias))
         fits = fits and all(same(m, n) for m, n in zip(b.shape, c.shape, strict=True)) and same(b.shape[1], x.shape[1])
-        fits = fits and same(state.shape[1], heads) and same(state.shape[2], x.shape[3]) and same(x.shape[0], b.shape[0])
+        fits = fits and same(state.shape[1], heads) and same(state.shape[2], x.shape[3])
+        fits = fits and same(x.shape[0], b.shape[0])
         require(self, fits, "x[B, q, H, P], dt[B, q, H], b, c[B, q, G, N], state[B, H, P, N] must agree", *inputs)
         return TensorSpec(x.shape, self.out_dtype), state
 

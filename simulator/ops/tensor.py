@@ -16,6 +16,11 @@ Dim: TypeAlias = int | float | npt.NDArray[np.integer[Any]] | npt.NDArray[np.flo
 Number: TypeAlias = float | npt.NDArray[np.float64]
 
 
+def as_float(x: Dim) -> Number:
+    """A dimension in float64."""
+    return np.asarray(x, dtype=np.float64) if isinstance(x, np.ndarray) else float(x)
+
+
 def prod(dims: tuple[Dim, ...]) -> Number:
     """Product of dimensions in float64 (exact below 2**53)."""
     total: Number = 1.0

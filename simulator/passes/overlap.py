@@ -61,6 +61,8 @@ def overlap(graph: Graph, phase: str) -> Graph:
     for n in graph.nodes:
         started = started or n.layer >= first
         slot = _slot(n) if n.layer >= 0 and n.kind != "mtp" else ("after" if started else "before")
+        if slot == "combine" and (n.layer, "join") in by_slot:  # a reduction after the join belongs to it
+            slot = "join"
         by_slot.setdefault((-1 if slot in OUTSIDE else n.layer, slot), []).append(n)
     layers = sorted({layer for layer, _ in by_slot if layer >= 0})
     sparse = [i for i in layers if (i, "dispatch") in by_slot]

@@ -1,4 +1,4 @@
-"""One step of a deployment: the model's graph, its costs on one rank, and the replayed time. Vectorised over scenarios."""
+"""One step of a deployment: the model's graph, its costs on one rank, the replayed time. Vectorised over scenarios."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Step:
         return self.replay_seconds + self.host_seconds
 
     def total(self, what: str) -> Number:
-        """Sum over all instances on one rank: "flops", "hbm" bytes, "wire" bytes or kernel "seconds" of compute nodes."""
+        """Sum over all instances on one rank: "flops", "hbm" bytes, "wire" bytes or kernel "seconds"."""
         pick = {
             "flops": lambda n: n.work.flops(),
             "hbm": lambda n: n.cost.bytes.get("hbm", 0.0),
@@ -112,7 +112,7 @@ def options_of(deployment: Deployment, phase: str) -> Options:
 def shape_of(
     deployment: Deployment, phase: Prefill | Decode, batch: Dim | None = None, context: Dim | None = None
 ) -> StepShape:
-    """Step shape of one attention rank; ``batch`` and ``context`` replace the scenario's (arrays sweep them at once)."""
+    """Step shape of one attention rank; ``batch`` and ``context`` replace the scenario's (arrays sweep at once)."""
     if isinstance(phase, Prefill):
         isl = phase.isl if context is None else context
         return StepShape("prefill", phase.batch if batch is None else batch, isl - phase.prefix_len, isl)
@@ -123,17 +123,44 @@ def shape_of(
 
 
 def run_step(
-    deployment: Deployment, phase: Prefill | Decode, shape: StepShape | None = None, machine: Machine | None = None
+    deployment: Deployment,
+    phase: Prefill | Decode,
+    shape: StepShape | None = None,
+    machine: Machine | None = None,
 ) -> Step:
-    """Build, cost and replay one step. ProfileError: the layout or the formats do not fit the model."""
+    """Build, cost and replay one step, in the form of attention that is faster where the engine has a choice.
+
+    Sparse attention may run a prefill as masked dense attention (short prompts) or over gathered keys (long ones); a sweep
+    that needs both forms is cut by ``forms_of``. ProfileError: the layout or the formats do not fit the model.
+    """
+    return min(forms_of(deployment, phase, shape, machine), key=lambda s: float(np.sum(np.asarray(s.seconds))))
+
+
+def forms_of(
+    deployment: Deployment,
+    phase: Prefill | Decode,
+    shape: StepShape | None = None,
+    machine: Machine | None = None,
+) -> list[Step]:
+    """The step in every form of attention its engine may choose (one, or two for a prefill of a sparse-attention model)."""
     shape = shape or shape_of(deployment, phase)
+    machine = machine or Machine(deployment.device, deployment.system, deployment.runtime.name)
+    options = options_of(deployment, shape.phase)
+    choices = [options]
+    if shape.phase == "prefill" and any(layer.mixer.startswith("mla_dsa") for layer in deployment.model.sequence()):
+        choices.append(replace(options, masked_mha_below=int(np.max(np.asarray(shape.kv_len)))))
+    return [_step(deployment, phase, shape, machine, o) for o in choices]
+
+
+def _step(
+    deployment: Deployment, phase: Prefill | Decode, shape: StepShape, machine: Machine, options: Options
+) -> Step:
     scenario = deployment.scenario
     layout = layout_of(scenario.layout(phase))
     try:
-        graph = build(deployment.model, shape, layout, formats_of(deployment), options_of(deployment, shape.phase))
+        graph = build(deployment.model, shape, layout, formats_of(deployment), options)
     except ValueError as error:
         raise fail(f"scenario {scenario.name}", 0, "parallel", str(error)) from None
-    machine = machine or Machine(deployment.device, deployment.system, deployment.runtime.name)
     costs = graph_costs(graph, machine)
     counts: dict[int, int] = {}
     for node in graph.nodes:

@@ -18,7 +18,7 @@ from simulator.study.deployment import Deployment, deploy
 from simulator.study.memory_use import rank_bytes, usable_bytes
 from simulator.study.node_cost import Machine
 from simulator.study.rows import Row
-from simulator.study.step import Step, run_step, shape_of, step_energy
+from simulator.study.step import Step, forms_of, shape_of, step_energy
 
 __all__ = ["Grid", "parse_axes", "sweep_grid"]
 
@@ -92,19 +92,28 @@ def _columns(
 def phase_columns(
     deployment: Deployment, phase: Prefill | Decode, sizes: Mapping[str, np.ndarray], machine: Machine
 ) -> dict[str, Number | str | None]:
-    """Row columns of one phase; ``sizes`` holds arrays by canonical path."""
+    """Row columns of one phase; ``sizes`` holds arrays by canonical path. Each point takes the faster form of attention."""
     prefill = isinstance(phase, Prefill)
     where = "phases.prefill" if prefill else "phases.decode"
     batch = sizes.get(f"{where}.batch")
     context = sizes.get("phases.prefill.isl" if prefill else "phases.decode.context")
-    step = run_step(deployment, phase, shape_of(deployment, phase, batch, context), machine)
+    forms = forms_of(deployment, phase, shape_of(deployment, phase, batch, context), machine)
+    columns = [_step_columns(deployment, phase, step) for step in forms]
+    best = np.argmin(np.stack(np.broadcast_arrays(*[np.asarray(s.seconds) for s in forms])), axis=0)
+    return {
+        name: None if columns[0][name] is None else np.choose(best, [np.asarray(c[name]) for c in columns])
+        for name in columns[0]
+    }
+
+
+def _step_columns(deployment: Deployment, phase: Prefill | Decode, step: Step) -> dict[str, Number | None]:
     dp, n = deployment.scenario.layout(phase).dp, deployment.num_devices
     tokens = _tokens(deployment, phase, step) * dp
     rate = tokens / step.seconds / n
     energy = step_energy(step, deployment.device, deployment.ranks_per_device).total
     price = usd_per_mtok(deployment.usd_per_device_hour, rate)
     fits = rank_bytes(deployment, phase, step) <= usable_bytes(deployment)
-    if prefill:
+    if isinstance(phase, Prefill):
         return {
             "ttft_ms": step.seconds * 1e3,
             "input_tok_s_per_dev": rate,

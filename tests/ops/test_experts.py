@@ -169,9 +169,10 @@ def test_impossible_exchange_is_refused(fields: dict[str, object]) -> None:
 @pytest.mark.parametrize("group_tokens", [1, 4, 64])
 def test_active_experts_is_the_expected_number_of_experts_hit(group_tokens: int) -> None:
     g = np.random.default_rng(0)
-    hit = [len({e for _ in range(group_tokens) for e in g.permutation(16)[:2] if e < 4}) for _ in range(4000)]
+    picks = g.random((1000, group_tokens, 16)).argpartition(2, axis=-1)[..., :2].reshape(1000, -1)
+    hit = [len(np.unique(p[p < 4])) for p in picks]
     rows = group_tokens * 2 * 4 / 16
     expected = active_experts(rows, 4, 16, 2)
-    assert expected == pytest.approx(min(float(np.mean(hit)), rows), abs=0.06)
+    assert expected == pytest.approx(min(float(np.mean(hit)), rows), abs=0.1)
     assert active_experts(np.array([rows, 1e9]), 4, 16, 2)[1] == 4
     assert active_experts(0.0, 4, 16, 2) == 0

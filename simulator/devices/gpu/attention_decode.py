@@ -34,7 +34,7 @@ def decode_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -
     units, key_tiles, step = _blocks(term, gpu, kernel)
     fixed, launch = floats(kernel.values["block_fixed"]), floats(kernel.values["launch_floor"])
     moved = io_bytes(term)
-    hit = resident_share(moved, gpu) if warm else floats(0.0)
+    hit = resident_share(moved, gpu) if warm else shared_rows(term, gpu)
     memory = stream_seconds(moved, gpu, hit)
     options = SPLITS[float(kernel.traits.get("max_splits", SPLITS[-1])) >= SPLITS]
     s = options.reshape((-1,) + (1,) * np.ndim(units * key_tiles))
@@ -42,7 +42,7 @@ def decode_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -
     output = floats(term.batch) * floats(term.q_len) * floats(term.heads) * floats(term.v_dim)
     combine = np.where(s > 1, eff.split_combine + stream_seconds(PARTIAL_BYTES * s * output, gpu, 1.0), 0.0)
     total = smooth_max(chain, memory, eff.attention_overlap) + combine
-    core = np.min(np.where((s > 1) & (s > key_tiles), np.inf, total), axis=0)
+    core = np.min(total, axis=0)
     side = side_seconds(term, gpu, kernel)
     busy = {
         "tensor": floats(term.flops()) / (floats(tensor_rate(gpu, term.rate)) * sms * clock),
@@ -70,6 +70,13 @@ def _blocks(term: Attention, gpu: Gpu, kernel: Kernel) -> tuple[Floats, Floats, 
         tile * floats(term.kv_bytes_token()) / (gpu.efficiencies.block_stream * kernel.values.get("stream_ratio", 1.0))
     )
     return units, np.ceil(keys / tile), np.maximum(math, feed) / gpu.core.max_clock
+
+
+def shared_rows(term: Attention, gpu: Gpu) -> Floats:
+    """Share of gathered bytes another query already brought into L2; 0 unless the pool the rows lie in is known."""
+    pool = floats(term.pool_bytes())
+    first = np.minimum(pool / np.maximum(floats(term.kv_bytes()), 1.0), 1.0)
+    return np.where(pool > 0, (1.0 - first) * resident_share(pool, gpu), 0.0)
 
 
 def io_bytes(term: Attention) -> Floats:

@@ -24,10 +24,10 @@ def issue_rate(term: Attention, gpu: Gpu, kernel: Kernel) -> Floats:
     16-bit: attention_tensor of the peak. 8-bit products realise only a share (eight_bit_gain) of the extra rate,
     because the softmax between them does not speed up.
     """
-    base = floats(tensor_rate(gpu, "bf16"))
-    wide = floats(tensor_rate(gpu, term.rate)) / base
-    gain = 1.0 + kernel.values.get("eight_bit_gain", 0.3) * (wide - 1.0)
-    return base * gain * gpu.efficiencies.attention_tensor * kernel.values.get("tensor_ratio", 1.0)
+    base, peak = floats(tensor_rate(gpu, "bf16")), floats(tensor_rate(gpu, term.rate))
+    gain = 1.0 + kernel.values.get("eight_bit_gain", 0.3) * (peak / base - 1.0)
+    kept = base * gain * gpu.efficiencies.attention_tensor * kernel.values.get("tensor_ratio", 1.0)
+    return np.minimum(kept, peak * gpu.core.tensor_clock / gpu.core.max_clock)
 
 
 def tile_clocks(term: Attention, gpu: Gpu, kernel: Kernel, rows: object, keys: object) -> Floats:

@@ -48,9 +48,10 @@ def index_scores_cost(term: IndexScores, gpu: Gpu, kernel: Kernel, warm: bool = 
 def _clocks_per_pair(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:
     """Clocks of one (query, key) pair on one SM: product, then relu and weighted sum over the index heads."""
     heads, dim = floats(term.heads), floats(term.dim)
-    math = 2.0 * heads * dim / (tensor_rate(gpu, term.rate) * kernel.values.get("tensor_ratio", 0.6))
+    share = np.minimum(kernel.values.get("tensor_ratio", 0.6), gpu.core.tensor_clock / gpu.core.max_clock)
+    math = 2.0 * heads * dim / (tensor_rate(gpu, term.rate) * share)
     lanes = gpu.core.vector_flop_per_clk["fp32"] / FMA
-    return math + heads * kernel.values.get("score_ops", 0.5) / lanes
+    return floats(math + heads * kernel.values.get("score_ops", 0.5) / lanes)
 
 
 def _row_blocks(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:
@@ -65,7 +66,7 @@ def _row_blocks(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:
     fixed = kernel.values.get("block_fixed", 0.0)
     longest = np.ceil(kv * sharing / tile) * step + fixed
     total = blocks * (np.ceil(mean_kv * sharing / tile) * step + fixed) / gpu.core.sms
-    return np.where(total > longest, total + 0.5 * longest, longest)
+    return np.where(blocks > 0, np.where(total > longest, total + 0.5 * longest, longest), 0.0)
 
 
 def _paged(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:
@@ -78,7 +79,7 @@ def _paged(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:
     rows = batch * np.ceil(q / group)
     tiles = rows * np.maximum(np.ceil(np.maximum(mean_kv, 0.0) / tile), 1.0)
     fixed = rows * kernel.values.get("block_fixed", 0.0) / gpu.core.sms
-    return np.maximum(tiles * step * group / gpu.core.sms, step) + fixed
+    return np.where(rows > 0, np.maximum(tiles * step * group / gpu.core.sms, step) + fixed, 0.0)
 
 
 def _spilled_bytes(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.devices.cost import Cost
-from simulator.devices.gpu.attention_decode import io_bytes, side_seconds
+from simulator.devices.gpu.attention_decode import io_bytes, shared_rows, side_seconds
 from simulator.devices.gpu.attention_tiles import tile_clocks
 from simulator.devices.gpu.blocks import floats, smooth_max, stream_seconds, waves
 from simulator.devices.gpu.tiles import tensor_rate
@@ -36,7 +36,8 @@ def sparse_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -
     step = np.maximum(tile_clocks(term, gpu, kernel, rows, tile), feed) / clock
     chain = waves(blocks, sms) * (fixed + tiles * step)
     moved = io_bytes(term)
-    memory = stream_seconds(moved, gpu, 1.0 if warm else 0.0) / kernel.values.get("gather_rate", 1.0)
+    hit = 1.0 if warm else shared_rows(term, gpu)
+    memory = stream_seconds(moved, gpu, hit) / kernel.values.get("gather_rate", 1.0)
     side = side_seconds(term, gpu, kernel)
     seconds = launch + smooth_max(chain, memory, eff.attention_overlap) + side
     busy = {
@@ -45,4 +46,4 @@ def sparse_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -
         "launch": launch + 0.0 * chain,
         "block": blocks * fixed / sms,
     }
-    return Cost(seconds, busy, {"hbm": moved * (0.0 if warm else 1.0), "l2": moved})
+    return Cost(seconds, busy, {"hbm": moved * (1.0 - hit), "l2": moved})

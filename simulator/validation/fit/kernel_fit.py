@@ -153,26 +153,39 @@ def fit(batch: Sequence[Sample], free: Sequence[Free], rounds: int = 40) -> dict
     return _descend(batch, used, {f.key: f.figure.value for f in used}, rounds)
 
 
-def search(batch: Sequence[Sample], free: Sequence[Free], rounds: int = 40) -> dict[Key, float]:
-    """``fit`` from several starts: stack values are first fitted alone from each, the best start wins kernel by kernel.
+def search(batch: Sequence[Sample], free: Sequence[Free], rounds: int = 40, sweeps: int = 2) -> dict[Key, float]:
+    """Like ``fit``, kernel by kernel from several starts and then alternating with the efficiencies.
 
     The k-step latency separates the basins (a latency-bound kernel and a bandwidth-bound one look alike at one shape).
     """
-    used = [f for f in free if any(f.key in s.keys() for s in batch)]
-    best = {f.key: f.figure.value for f in used}
-    soft = [f for f in used if not f.hardware]
-    clusters = _clusters(batch, {f.key for f in soft})
-    scores = {members: np.inf for members in clusters}
-    for factors in STARTS:
-        start = {f.key: f.figure.value * factors.get(f.name, 1.0) for f in used}
-        start |= {f.key: f.figure.value for f in used if f.hardware}
-        found = start | _descend(batch, soft, start, rounds)
-        for members, keys in clusters.items():
-            score = sum(_loss(batch[i], found) for i in members)
-            if score < scores[members] * 0.995:
-                scores[members] = score
-                best |= {k: found[k] for k in keys}
-    return _descend(batch, used, best, rounds)
+    best = {f.key: f.figure.value for f in free}
+    soft = {f.key: f for f in free if not f.hardware}
+    hard = [f for f in free if f.hardware]
+    clusters = [
+        ([batch[i] for i in members], [soft[k] for k in sorted(keys)])
+        for members, keys in _clusters(batch, set(soft)).items()
+        if keys
+    ]
+    for sweep in range(sweeps):
+        for part, figures in clusters:
+            best |= _best_start(part, figures, best, STARTS if sweep == 0 else STARTS[:1], rounds)
+        if hard:
+            best |= _descend(batch, hard, best, rounds)
+    return best
+
+
+def _best_start(
+    part: Sequence[Sample], figures: Sequence[Free], now: Mapping[Key, float], starts: Sequence[dict[str, float]], rounds: int
+) -> dict[Key, float]:
+    """The better of several descents of one kernel's values; each starts at ``now`` times its factors."""
+    score, chosen = np.inf, dict(now)
+    for factors in starts:
+        start = dict(now) | {f.key: now[f.key] * factors.get(f.name, 1.0) for f in figures}
+        found = _descend(part, figures, start, rounds)
+        loss = sum(_loss(sample, found) for sample in part)
+        if loss < score * 0.995:
+            score, chosen = loss, found
+    return {f.key: chosen[f.key] for f in figures}
 
 
 def _clusters(batch: Sequence[Sample], keys: set[Key]) -> dict[tuple[int, ...], set[Key]]:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from simulator.profiles.units import UNITS
+
 LEAF = re.compile(
     r"^(?P<pad> *)(?P<name>\w+): \{value: (?P<number>[-+.\deE]+)(?P<unit> [^,}]+)?, kind: \w+(?P<rest>.*)\}\s*$"
 )
-SCALES = {"us": 1e-6, "ms": 1e-3, "ns": 1e-9, "s": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,6 @@ def rewrite_efficiencies(path: Path, fitted: Mapping[str, Fitted]) -> int:
 
 def _leaf(match: re.Match[str], found: Fitted) -> str:
     unit = match["unit"] or ""
-    number = found.value / SCALES.get(unit.strip(), 1.0)
+    number = found.value / float(UNITS[unit.strip()][1])
     rest = re.sub(r", rows: \d+", "", match["rest"])
     return f"{match['pad']}{match['name']}: {{value: {number:.3g}{unit}, kind: calibrated{rest}, rows: {found.rows}}}"

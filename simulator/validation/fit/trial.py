@@ -20,6 +20,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 LOSS_SCALE = 0.08  # log error beyond which a row counts linearly
 STEP = 1e-3  # log step of the numeric derivative
 TINY = 1e-12
+FARTHEST = 20.0  # factor a value may move from its start
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -123,10 +124,9 @@ def fit(
     observed: list[Observed],
     start: Mapping[Key, float],
     *,
-    bounds: Callable[[Key], tuple[float, float]] = lambda _: (0.05, 20.0),
     evaluations: int = 12,
 ) -> dict[Key, float]:
-    """Robust fit of the values in ``start`` (as logarithms; bounds are factors around the start)."""
+    """Robust fit of the values in ``start`` as logarithms; a share stays below 1."""
     keys = sorted(start)
     first = np.log([max(start[k], TINY) for k in keys])
     sizes = np.cumsum([0] + [len(o.seconds) for o in observed])
@@ -150,8 +150,9 @@ def fit(
                 out[rows, j] = (new - base[rows]) / STEP
         return out
 
-    limits = np.log([bounds(k) for k in keys])
-    low, high = first + limits[:, 0], first + limits[:, 1]
+    tops = np.array([1.0 if k.name == "share" or k.name.endswith("_share") else FARTHEST * np.exp(f) for k, f in zip(keys, first, strict=True)])
+    low, high = first - np.log(FARTHEST), np.log(tops)
+    first = np.clip(first, low, high - STEP)
     found = least_squares(
         function, first, jac=jacobian, bounds=(low, high), loss="soft_l1", f_scale=LOSS_SCALE, max_nfev=evaluations, x_scale=0.1
     )

@@ -74,7 +74,7 @@ def _products(t: Tokens, model: SparseModel, ratio: float, gpu: Gpu, runtime: st
 
 
 def _indexer(t: Tokens, model: SparseModel, ratio: float, gpu: Gpu, runtime: str, core: dict[str, str]) -> FloatArray:
-    """Logits and selection with the stack's kernels: paged in decode and over compressed keys, contiguous in prefill."""
+    """Logits and selection with the stack's kernels: paged in decode and over compressed keys, else contiguous."""
     table = load_kernels(runtime, "dsa", "nvidia")
     paged = ratio > 1 or core["phase"].endswith("decode")
     facts = {"kv_dtype": core["kv_dtype"], "generation": gpu.architecture}

@@ -1,0 +1,102 @@
+"""Step tables of a deployment: one folded graph per phase, costed over a grid of sizes at once.
+
+Layers of one body cost the same, so every body is replayed once and counted as often as it occurs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.models.build import describe
+from simulator.models.graph import Graph
+from simulator.models.layout import Layout, resolve
+from simulator.models.step import StepShape
+from simulator.ops.work import Attention, IndexScores, TopK
+from simulator.passes import Plan
+from simulator.passes.formats import formats as formats_pass
+from simulator.passes.fuse import fuse
+from simulator.passes.shard import shard
+from simulator.passes.unroll import unroll
+from simulator.profiles.errors import fail
+from simulator.replay.build import program_of
+from simulator.replay.program import PS_PER_SECOND
+from simulator.replay.structure import structure_of
+from simulator.serving.step_table import DecodeTable, PrefillTable
+from simulator.study.deployment import Deployment
+from simulator.study.node_cost import Machine, NodeCost
+from simulator.study.step import formats_of, options_of
+
+Floats = npt.NDArray[np.float64]
+
+CONTEXTS = (64, 1024, 4096, 16384, 65536, 262144)
+PASTS = (0, 4096, 32768, 131072)
+SMALLEST_PREFILL, LARGEST_PREFILL = 16, 32768
+
+
+def decode_table(deployment: Deployment, layout: Layout, machine: Machine, largest: int, drafts: int = 0) -> DecodeTable:
+    """Decode steps of 1 .. ``largest`` sequences a rank, each with ``drafts`` drafted tokens to verify."""
+    batches = np.array([float(2**i) for i in range(max(2, int(np.ceil(np.log2(max(largest, 2)))) + 1))])
+    contexts = np.array(CONTEXTS, dtype=np.float64) + drafts
+    b, k = (x.ravel() for x in np.meshgrid(batches, contexts, indexing="ij"))
+    graph = folded(deployment, layout, StepShape("decode", b, 1 + drafts, k))
+    costs = {t: machine.cost_of(w) for t, w in graph.work().items()}
+    shape = (len(batches), len(contexts))
+    total = step_seconds(graph, costs)
+    core = _sum(graph, costs, {t for t, c in costs.items() if _is_core(c, graph, t)})
+    return DecodeTable(batches, contexts, np.broadcast_to(total, b.shape).reshape(shape), np.broadcast_to(core, b.shape).reshape(shape))
+
+
+def prefill_table(deployment: Deployment, layout: Layout, machine: Machine) -> PrefillTable:
+    """Prefill steps of one prompt chunk a rank."""
+    count = int(np.log2(LARGEST_PREFILL / SMALLEST_PREFILL)) + 1
+    tokens = SMALLEST_PREFILL * 2.0 ** np.arange(count)
+    pasts = np.array(PASTS, dtype=np.float64)
+    t, p = (x.ravel() for x in np.meshgrid(tokens, pasts, indexing="ij"))
+    graph = folded(deployment, layout, StepShape("prefill", 1, t, t + p))
+    costs = {i: machine.cost_of(w) for i, w in graph.work().items()}
+    total = np.broadcast_to(step_seconds(graph, costs), t.shape).reshape(len(tokens), len(pasts))
+    scores = {i for i, c in costs.items() if any(isinstance(x, Attention | IndexScores | TopK) for x in c.work)}
+    core = np.broadcast_to(_sum(graph, costs, scores), t.shape).reshape(total.shape)
+    linear = total[:, 0] - core[:, 0]
+    return PrefillTable(tokens, pasts, linear, np.maximum(total - linear[:, None], 0.0))
+
+
+def folded(deployment: Deployment, layout: Layout, step: StepShape) -> Graph:
+    """The graph of one rank with every layer body once. ProfileError: the layout does not fit the model."""
+    options = options_of(deployment, step.phase)
+    try:
+        plan = Plan(deployment.model, resolve(layout, deployment.model), formats_of(deployment), options, step.phase)
+        graph = describe(deployment.model, step, options)
+        return fuse(shard(formats_pass(graph, plan.formats), plan.layout), options.fusions)
+    except ValueError as error:
+        raise fail(f"scenario {deployment.scenario.name}", 0, "parallel", str(error)) from None
+
+
+def step_seconds(graph: Graph, costs: dict[int, NodeCost]) -> Floats:
+    """Replayed time of a folded graph: each segment between two cuts as often as its layer body occurs."""
+    uses = {b.layer: len(b.layers) for b in graph.bodies}
+    once = unroll(replace(graph, bodies=tuple(replace(b, layers=(b.layer,)) for b in graph.bodies)))
+    links = {t: tuple(link.id for link in c.links) for t, c in costs.items() if c.links}
+    program, durations = program_of(once, {t: c.cost.seconds for t, c in costs.items()}, links)
+    columns = durations if durations.ndim == 2 else durations[:, None]
+    structure = structure_of(program)
+    total = np.zeros(columns.shape[1], dtype=np.float64)
+    for first, index in structure.sequence:
+        length = structure.shapes[index].length(columns)
+        total += uses.get(once.nodes[program.origin[first]].layer, 1) * length
+    return total / PS_PER_SECOND
+
+
+def _sum(graph: Graph, costs: dict[int, NodeCost], templates: set[int]) -> Floats:
+    uses = {b.layer: len(b.layers) for b in graph.bodies}
+    picked = [uses.get(n.layer, 1) * np.asarray(costs[n.template].cost.seconds) for n in graph.nodes if n.template in templates]
+    return np.asarray(sum(picked, start=np.zeros(())), dtype=np.float64)
+
+
+def _is_core(cost: NodeCost, graph: Graph, template: int) -> bool:
+    """Whether the node works per sequence (caches, states, scores) rather than per token of the step."""
+    node = graph.templates()[template]
+    return node.stage == "attention_core" and not any(type(t).__name__ in ("Matmul", "GroupedMatmul", "Collective") for t in cost.work)
