@@ -22,9 +22,11 @@ def build(
     formats: Formats | None = None,
     options: Options | None = None,
 ) -> Graph:
-    """The graph one rank executes in ``step``: described, then formats, shard, fuse, unroll, overlap (see simulator.passes).
+    """The graph one rank executes in ``step``: described, then formats, shard, fuse, unroll, overlap (see
+    simulator.passes).
 
-    Without a layout the model is on one device; without formats it runs as released. ValueError names what does not fit.
+    Without a layout the model is on one device; without formats it runs as released. ValueError names what does not
+    fit.
     """
     from simulator.passes import Plan, apply
     from simulator.passes.overlap import half

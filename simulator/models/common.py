@@ -60,7 +60,9 @@ def add_norm(b: Builder, name: str, delta: int, residual: int, config: parts.Nor
 
 
 def rope(b: Builder, name: str, x: int, c: Context, dim: int, *, first: bool, interleaved: bool | None = None) -> int:
-    """Rotates ``dim`` of the last axis at the positions of the new tokens; unchanged if the model has no rotary embedding."""
+    """Rotates ``dim`` of the last axis at the positions of the new tokens; unchanged if the model has no rotary
+    embedding.
+    """
     r = c.model.rope
     if r.kind == "none" or dim == 0:
         return x
@@ -69,7 +71,10 @@ def rope(b: Builder, name: str, x: int, c: Context, dim: int, *, first: bool, in
 
 
 def scaling(r: parts.Rope) -> RopeScaling:
-    """Context-extension rule of the rotary embedding. YaRN scales rotated parts, or the softmax when the model says so."""
+    """Context-extension rule of the rotary embedding.
+
+    YaRN scales rotated parts, or the softmax when the model says so.
+    """
     if r.kind == "default":
         return RopeScaling()
     magnitude = 0.1 * math.log(r.factor) + 1.0 if r.kind == "yarn" and not r.softmax_scaling else 1.0

@@ -143,5 +143,7 @@ def _waiting(tokens: Dim, layer: Layer) -> Dim:
 
 
 def _fresh(c: Context, ratio: int) -> bool:
-    """Whether pooling has no earlier complete group to overlap with (all scenarios of a sweep alike, or the long ones decide)."""
+    """Whether pooling has no earlier complete group to overlap with (all scenarios of a sweep alike, or the long ones
+    decide).
+    """
     return bool(np.all(np.asarray(c.step.past_len) < ratio))

@@ -1,7 +1,7 @@
 """Lightning indexer and key selection of DeepSeek sparse attention.
 
-Source: DeepSeek-V3.2 report eq. 1-2 and the reference inference code (index query from the normed query latent, LayerNorm on
-the key, rotation of the first dims, Hadamard rotation before 8-bit storage).
+Source: DeepSeek-V3.2 report eq. 1-2 and the reference inference code (index query from the normed query latent,
+LayerNorm on the key, rotation of the first dims, Hadamard rotation before 8-bit storage).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Which number format each part of a model is stored and computed in, and what a device without a rate falls back to."""
+"""Which number format each part of a model is stored and computed in, and what a device without a rate falls back
+to.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,8 @@ SCHEMES: dict[str, Scheme] = {
 class Formats:
     """Scheme of each part (names of SCHEMES), storage of the caches, and formats on the wire.
 
-    absorbed: MLA up-projections folded into queries and outputs. core: attention products (bfloat16 or fp8). index: indexer
-    projections; index_scores: its products. dispatch, combine: token copies between expert ranks.
+    absorbed: MLA up-projections folded into queries and outputs. core: attention products (bfloat16 or fp8). index:
+    indexer projections; index_scores: its products. dispatch, combine: token copies between expert ranks.
     """
 
     attention: str = "bfloat16"
@@ -64,7 +66,10 @@ class Formats:
     combine: str = "bfloat16"
 
     def scheme(self, part: str) -> Scheme:
-        """Scheme of a linear part; 16 bit for parts that have none (gate, norms, vectors). ValueError lists the schemes."""
+        """Scheme of a linear part; 16 bit for parts that have none (gate, norms, vectors).
+
+        ValueError lists the schemes.
+        """
         name = getattr(self, part, "bfloat16") if part in SCHEMED else "bfloat16"
         if name not in SCHEMES:
             raise ValueError(f"formats.{part}={name!r}; known: {', '.join(sorted(SCHEMES))}")
@@ -103,8 +108,8 @@ def precision(model: Model, weights: str) -> Formats:
 def supported(formats: Formats, rates: Collection[str], policy: str = "int8") -> Formats:
     """``formats`` with every scheme whose rate class is not in ``rates`` replaced.
 
-    policy: "int8" prefers 8-bit integers where the device has them, "bf16" goes straight to 16 bit. Four-bit weights keep their
-    storage and widen only the arithmetic.
+    policy: "int8" prefers 8-bit integers where the device has them, "bf16" goes straight to 16 bit. Four-bit weights
+    keep their storage and widen only the arithmetic.
     """
     if policy not in ("int8", "bf16"):
         raise ValueError(f"policy={policy!r}; known: int8, bf16")

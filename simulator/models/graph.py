@@ -1,7 +1,7 @@
 """The operator graph: a flat list of nodes in topological order over numbered values.
 
-Layers are unrolled, but nodes cloned from one layer body share a ``template`` number, so that work and cost are computed
-once per template and the numeric backend still sees every layer with its own weights.
+Layers are unrolled, but nodes cloned from one layer body share a ``template`` number, so that work and cost are
+computed once per template and the numeric backend still sees every layer with its own weights.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ class Value:
     """An edge of the graph: an activation, a weight, a cache or an input.
 
     role: "activation", "weight", "cache" (KV and index caches), "input" (token ids, positions ...).
-    shard: for weights, caches and inputs, (axis, group) if the global tensor is split along ``axis`` over parallel group
-    ``group`` (spec is the LOCAL shape), else None = replicated. Before the shard pass ``group`` is a logical axis (heads,
-    kv_heads, ffn, vocab, experts, expert_width), spec is global and nothing is split. shard_also: a second split of the same tensor.
+    shard: for weights, caches and inputs, (axis, group) if the global tensor is split along ``axis`` over parallel
+    group ``group`` (spec is the LOCAL shape), else None = replicated. Before the shard pass ``group`` is a logical
+    axis (heads, kv_heads, ffn, vocab, experts, expert_width), spec is global and nothing is split. shard_also: a
+    second split of the same tensor.
     blocks: global sizes of tensors concatenated along the shard axis, each cut separately (() = one tensor).
-    ways: most slices each block can be cut into (KV heads under wide tensor parallelism; () = no limit); then ranks share slices.
+    ways: most slices each block can be cut into (KV heads under wide tensor parallelism; () = no limit); then ranks
+    share slices.
     """
 
     id: int
@@ -63,7 +65,9 @@ class Node:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Body:
-    """A layer body that several layers share: the layer it was built as, all layers that use it, values carried in and out."""
+    """A layer body that several layers share: the layer it was built as, all layers that use it, values carried in
+    and out.
+    """
 
     layer: int
     layers: tuple[int, ...]
@@ -75,7 +79,8 @@ class Body:
 class Graph:
     """Nodes in topological order and the values they connect. parallel: size of each parallel group ("tp", "ep" ...).
 
-    bodies: while layers are folded (before the unroll pass), the carried values of each layer body; empty once unrolled.
+    bodies: while layers are folded (before the unroll pass), the carried values of each layer body; empty once
+    unrolled.
     """
 
     nodes: tuple[Node, ...]

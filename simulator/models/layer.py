@@ -1,4 +1,6 @@
-"""One transformer layer: norm, mixer, norm, feed-forward around a residual stream kept as (last output, running sum)."""
+"""One transformer layer: norm, mixer, norm, feed-forward around a residual stream kept as (last output, running
+sum).
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from simulator.profiles.model import Layer
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What a layer hands to the next. delta: output not yet added; residual: sum so far (None before the first layer). With
-    hyper-connections delta holds all residual streams and residual stays None.
+    """What a layer hands to the next. delta: output not yet added; residual: sum so far (None before the first
+    layer). With hyper-connections delta holds all residual streams and residual stays None.
 
     selection: keys chosen by sparse attention, for layers that share them.
     """

@@ -1,7 +1,7 @@
 """How a model is spread over devices: sizes of the parallel groups and the checks that make them consistent.
 
-Ranks of one pipeline stage are numbered (dp, cp, tp) with tp fastest; the same ranks form the expert groups (ep, moe_tp) with
-moe_tp fastest. Group sizes obey dp cp tp = ep moe_tp for a model with experts.
+Ranks of one pipeline stage are numbered (dp, cp, tp) with tp fastest; the same ranks form the expert groups (ep,
+moe_tp) with moe_tp fastest. Group sizes obey dp cp tp = ep moe_tp for a model with experts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from simulator.profiles.model import Model
 class Layout:
     """Parallel sizes of one replica.
 
-    tp: tensor parallel of attention and dense layers. dp: attention data parallel (each rank owns its requests' KV). pp: pipeline
-    stages. cp: context parallel. ep: expert parallel. moe_tp: tensor parallel inside an expert (0 = dp cp tp / ep).
-    sequence_parallel: residual stream split over tp by tokens (forced when attention data parallel meets tp > 1 and experts).
+    tp: tensor parallel of attention and dense layers. dp: attention data parallel (each rank owns its requests' KV).
+    pp: pipeline stages. cp: context parallel. ep: expert parallel. moe_tp: tensor parallel inside an expert (0 = dp
+    cp tp / ep).
+    sequence_parallel: residual stream split over tp by tokens (forced when attention data parallel meets tp > 1 and
+    experts).
     redundant_experts: replicas held beside the logical experts.
     """
 
@@ -47,7 +49,10 @@ class Layout:
 
 
 def resolve(layout: Layout, model: Model) -> Layout:
-    """``layout`` with derived sizes filled in, checked against ``model``. ValueError names the sizes that do not fit."""
+    """``layout`` with derived sizes filled in, checked against ``model``.
+
+    ValueError names the sizes that do not fit.
+    """
     for name in ("tp", "dp", "pp", "cp", "ep"):
         if getattr(layout, name) < 1:
             raise ValueError(f"{model.name}: {name}={getattr(layout, name)} must be at least 1")

@@ -31,9 +31,10 @@ from simulator.profiles.model import Model
 class Memory:
     """Bytes on the fullest rank.
 
-    weights: by part (attention, experts, embedding ...). cache_per_token: growth of all caches per token of one request.
-    cache_per_request: windows and recurrent states, once per request. activations: peak of live intermediate results of the step
-    it was asked for.
+    weights: by part (attention, experts, embedding ...). cache_per_token: growth of all caches per token of one
+    request.
+    cache_per_request: windows and recurrent states, once per request. activations: peak of live intermediate results
+    of the step it was asked for.
     """
 
     weights: Mapping[str, float]
@@ -68,8 +69,8 @@ def memory(
     *,
     drafts: int = 0,
 ) -> Memory:
-    """Memory of one rank of ``layout``. step: shape whose activations count (none: a one-token decode). drafts > 0 adds the
-    multi-token-prediction modules."""
+    """Memory of one rank of ``layout``. step: shape whose activations count (none: a one-token decode). drafts > 0
+    adds the multi-token-prediction modules."""
     plan = resolve(layout or Layout(), model)
     modules = min(drafts, model.mtp.layers) if model.mtp else 0
     held = _held(model, plan, choice or native(model), modules)
@@ -104,8 +105,9 @@ def smallest_fit(
     *,
     limit: int = 1024,
 ) -> Layout | None:
-    """Layout with the fewest devices (doubling) whose ranks hold ``requests`` requests of ``context`` tokens in all; None if none
-    up to ``limit`` does. Tensor parallel while the KV cache divides, then attention data parallel with expert parallel."""
+    """Layout with the fewest devices (doubling) whose ranks hold ``requests`` requests of ``context`` tokens in all;
+    None if none up to ``limit`` does. Tensor parallel while the KV cache divides, then attention data parallel with
+    expert parallel."""
     devices = 1
     while devices <= limit:
         for layout in _candidates(model, devices):

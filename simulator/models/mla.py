@@ -59,7 +59,10 @@ def _absorbs(c: Context, mixer: str) -> bool:
 
 
 def masked(c: Context) -> bool:
-    """Whether sparse attention runs this prefill as masked dense attention. ValueError if a sweep crosses the threshold."""
+    """Whether sparse attention runs this prefill as masked dense attention.
+
+    ValueError if a sweep crosses the threshold.
+    """
     below = c.options.masked_mha_below
     if not c.prefill or below <= 0:
         return False

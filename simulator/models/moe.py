@@ -6,6 +6,8 @@ Source: DeepSeek-V3 report section 2.1.2 (eq. 12-16) for gating; open-infra-inde
 
 from __future__ import annotations
 
+from typing import Any
+
 from simulator.models.builder import Builder, Context
 from simulator.models.common import linear
 from simulator.models.dense_ffn import gated
@@ -58,7 +60,7 @@ def _gate(b: Builder, x: int, c: Context, p: Moe, hashed: bool) -> tuple[int, in
     return indices, weights
 
 
-def _exchange(c: Context, p: Moe) -> dict[str, object]:
+def _exchange(c: Context, p: Moe) -> dict[str, Any]:
     mode = c.options.exchange
     if mode == "auto":
         mode = "normal" if c.prefill else "low_latency"
@@ -84,7 +86,7 @@ def _experts(b: Builder, rows: int, counts: int, c: Context, p: Moe) -> int:
     w = b.weight(
         "experts.up", p.experts, wide, hidden, shard=(0, "experts"), also=(1, "expert_width"), blocks=blocks, ways=ways
     )
-    bias = ()
+    bias: tuple[int, ...] = ()
     if p.expert_bias:
         up_bias = b.weight(
             "experts.up_bias", p.experts, wide, shard=(0, "experts"), also=(1, "expert_width"), blocks=blocks, ways=ways

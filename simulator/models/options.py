@@ -9,11 +9,12 @@ from dataclasses import dataclass
 class Options:
     """Execution choices of one step.
 
-    absorbed_prefill: run MLA prefill in the absorbed (MQA) form. masked_mha_below: sparse attention runs prefill as masked dense
-    attention while the context is at most this long (0 = never). mtp_passes: multi-token-prediction modules executed in the step.
-    exchange: expert exchange kernels (auto = low_latency in decode, normal in prefill). ranks_per_node: devices of one scale-up
-    domain for the exchange (0 = all). imbalance: load of the busiest rank over the mean. fusions: names of fusions to apply
-    (see passes.fuse). overlap: none or two_batch. sample: end with the head and greedy selection.
+    absorbed_prefill: run MLA prefill in the absorbed (MQA) form. masked_mha_below: sparse attention runs prefill as
+    masked dense attention while the context is at most this long (0 = never). mtp_passes: multi-token-prediction
+    modules executed in the step.
+    exchange: expert exchange kernels (auto = low_latency in decode, normal in prefill). ranks_per_node: devices of
+    one scale-up domain for the exchange (0 = all). imbalance: load of the busiest rank over the mean. fusions: names
+    of fusions to apply (see passes.fuse). overlap: none or two_batch. sample: end with the head and greedy selection.
     """
 
     absorbed_prefill: bool = False

@@ -21,7 +21,8 @@ from simulator.profiles.model import Model
 class Parameters:
     """Parameter counts. total: main layers, embedding and head. active: of one token (embedding and head included).
 
-    matmul: active parameters that multiply (input embedding left out unless tied). mtp: multi-token-prediction modules, apart.
+    matmul: active parameters that multiply (input embedding left out unless tied). mtp: multi-token-prediction
+    modules, apart.
     """
 
     total: int

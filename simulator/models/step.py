@@ -14,8 +14,9 @@ from simulator.ops.tensor import Dim
 class StepShape:
     """Shape of a step; each size may be an array with one entry per scenario.
 
-    batch: requests per attention-data-parallel rank. q_len: new tokens per request (1 + drafts in decode). kv_len: context
-    including the new tokens. sampled: tokens per request that go through the head (0 = 1 in prefill, q_len in decode).
+    batch: requests per attention-data-parallel rank. q_len: new tokens per request (1 + drafts in decode). kv_len:
+    context including the new tokens. sampled: tokens per request that go through the head (0 = 1 in prefill, q_len in
+    decode).
     """
 
     phase: Literal["prefill", "decode"]

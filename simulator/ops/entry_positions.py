@@ -32,7 +32,8 @@ class EntryPositions(Op):
         """Multiples of the ratio."""
         (positions,) = arrays
         numbers = int(self.past) // self.ratio + np.arange(int(self.count))
-        return (np.broadcast_to(self.ratio * numbers, (len(positions), int(self.count))).astype(positions.dtype),)
+        start = positions[:, :1] - int(self.past)  # where the sequence begins
+        return ((start + self.ratio * numbers).astype(positions.dtype),)
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

@@ -1,7 +1,7 @@
 """Graph rewrites, in order. Each is a pure function Graph -> Graph in the file of its name.
 
-formats -> shard -> fuse -> unroll -> pipeline -> overlap. All but the last three work on folded layers (every distinct layer
-body once), which keeps them fast for deep models.
+formats -> shard -> fuse -> unroll -> pipeline -> overlap. All but the last three work on folded layers (every
+distinct layer body once), which keeps them fast for deep models.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Number formats: weights, activations, caches and wire copies take the format of their part.
 
-Before: every tensor is 16 bit. After: weights of quantised parts are stored narrow, one Quantize node feeds all products that
-read the same activation, caches have their storage format, dispatched rows travel narrow.
+Before: every tensor is 16 bit. After: weights of quantised parts are stored narrow, one Quantize node feeds all
+products that read the same activation, caches have their storage format, dispatched rows travel narrow.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ from dataclasses import replace
 
 from simulator.models.formats import Formats, Scheme
 from simulator.models.graph import Graph, Node
+from simulator.ops.attention import Attention
 from simulator.ops.batched_linear import BatchedLinear
 from simulator.ops.expert_exchange import ExpertDispatch
 from simulator.ops.grouped_linear import GroupedLinear
 from simulator.ops.indexer import IndexerScores
 from simulator.ops.linear import Linear
+from simulator.ops.mla import MlaAbsorbedAttention
 from simulator.ops.op import Op
 from simulator.ops.quantize import Quantize
+from simulator.ops.shared_kv_attention import SharedKvAttention
+from simulator.ops.sparse_attention import IndexMaskedAttention, SparseMlaAttention
 from simulator.passes.rewrite import Rewriter
 from simulator.profiles.dtypes import format_of
 
-_CORES = ("Attention", "MlaAbsorbedAttention", "SparseMlaAttention", "IndexMaskedAttention", "SharedKvAttention")
+_CORES = (Attention, MlaAbsorbedAttention, SparseMlaAttention, IndexMaskedAttention, SharedKvAttention)
 
 
 def formats(graph: Graph, choice: Formats) -> Graph:
@@ -61,7 +65,7 @@ class _Narrowing(Rewriter):
             if i not in self.at:
                 self._source(i)
         scheme = self.choice.scheme(node.part)
-        op, kind = node.op, type(node.op).__name__
+        op = node.op
         if isinstance(op, Linear | GroupedLinear | BatchedLinear):
             self._product(node, scheme, replace(op, rate=scheme.rate))
         elif isinstance(op, ExpertDispatch):
@@ -69,8 +73,8 @@ class _Narrowing(Rewriter):
             self._product(node, Scheme("bfloat16", self.choice.dispatch, "bf16"), wire)
         elif isinstance(op, IndexerScores):
             self._scores(node, op, self.choice.scheme("index_scores"))
-        elif kind in _CORES:
-            self.keep(node, replace(op, rate=scheme.rate))  # type: ignore[call-arg]
+        elif isinstance(op, _CORES):
+            self.keep(node, replace(op, rate=scheme.rate))
         else:
             self.keep(node)
 

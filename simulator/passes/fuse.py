@@ -1,7 +1,7 @@
 """Fusion: neighbouring vector operators become one kernel, projections of one activation become one product.
 
-Before: one node per operator. After: one Fused node per group (operations kept; traffic of intermediates and launches dropped),
-one Linear over stacked weights per merged group. Which fusions apply is the runtime's choice, by name.
+Before: one node per operator. After: one Fused node per group (operations kept; traffic of intermediates and launches
+dropped), one Linear over stacked weights per merged group. Which fusions apply is the runtime's choice, by name.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ VIEWS = frozenset(("Reshape", "Split", "Transpose", "Slice", "Expand"))
 class Fusion:
     """A kernel that joins connected operators of the given classes.
 
-    parts: restricts to nodes of these parts (() = any). siblings: groups of one layer and stage with no path between them share
-    one kernel (queries and keys rotated together).
+    parts: restricts to nodes of these parts (() = any). siblings: groups of one layer and stage with no path between
+    them share one kernel (queries and keys rotated together).
     """
 
     name: str
@@ -106,7 +106,9 @@ def _member(node: Node, fusion: Fusion) -> bool:
 
 
 def _starts(node: Node) -> bool:
-    """Norms read the residual stream, which every earlier norm also wrote: they begin a group, they never extend one."""
+    """Norms read the residual stream, which every earlier norm also wrote: they begin a group, they never extend
+    one.
+    """
     return type(node.op).__name__ in ("RMSNorm", "AddRMSNorm", "LayerNorm")
 
 

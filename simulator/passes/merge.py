@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulator.models.graph import Graph, Node
+import numpy as np
+
+from simulator.models.graph import Graph, Node, Value
 from simulator.ops.linear import Linear
 from simulator.ops.views import Split
 from simulator.passes.rewrite import Rewriter
 
 
 def merge_projections(graph: Graph, groups: tuple[tuple[str, ...], ...]) -> Graph:
-    """``graph`` with Linear nodes of the given names merged wherever they read the same activation in the same formats."""
+    """``graph`` with Linear nodes of the given names merged wherever they read the same activation in the same
+    formats.
+    """
     found = [g for names in groups for g in _matching(graph, names)]
     return _Merging(graph).run(found) if found else graph
 
@@ -48,7 +52,7 @@ class _Merging(Rewriter):
 
     def _merge(self, group: list[Node]) -> None:
         old = [self.old.values[n.inputs[1]] for n in group]
-        sizes = tuple(int(v.spec.shape[0]) for v in old)  # type: ignore[arg-type]
+        sizes = tuple(_rows(v) for v in old)
         name = "+".join(n.name for n in group)
         scope = f"layers.{group[0].layer}." if group[0].layer >= 0 else ""
         spec = old[0].spec.with_shape(sum(sizes), old[0].spec.shape[1])
@@ -61,9 +65,9 @@ class _Merging(Rewriter):
             self.at[node.outputs[0]] = piece
 
 
-def _rows(v: object) -> int:
-    return int(v.spec.shape[0])  # type: ignore[attr-defined]
+def _rows(v: Value) -> int:
+    return int(np.max(v.spec.shape[0]))
 
 
-def _blocks(values: list[object]) -> tuple[int, ...]:
-    return tuple(b for v in values for b in (v.blocks or (_rows(v),)))  # type: ignore[attr-defined]
+def _blocks(values: list[Value]) -> tuple[int, ...]:
+    return tuple(b for v in values for b in (v.blocks or (_rows(v),)))

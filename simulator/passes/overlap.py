@@ -1,7 +1,8 @@
 """Two micro-batches whose expert exchange hides behind the other's compute.
 
-Before: the graph of one micro-batch (half of the tokens), layers unrolled. After: both micro-batches, issued in the order DeepSeek
-describes; streams run in order, so the order of nodes is the schedule. Weights are shared, caches are each batch's own.
+Before: the graph of one micro-batch (half of the tokens), layers unrolled. After: both micro-batches, issued in the
+order DeepSeek describes; streams run in order, so the order of nodes is the schedule. Weights are shared, caches are
+each batch's own.
 Source: DeepSeek open-infra-index day 6 (figures of prefill and decode overlap); operators.md f.
 """
 
@@ -33,7 +34,8 @@ Slot = tuple[int, int, str]
 def half(step: StepShape) -> StepShape:
     """The step of one micro-batch: half of the requests, or half of the tokens of a single request.
 
-    A prompt cut in two equal-work halves is represented by q/2 new tokens that see kv - q/4 keys (causal pairs add up exactly).
+    A prompt cut in two equal-work halves is represented by q/2 new tokens that see kv - q/4 keys (causal pairs add up
+    exactly).
     """
     batch, q, kv = (np.asarray(v, dtype=np.float64) for v in (step.batch, step.q_len, step.kv_len))
     alone = batch < 2

@@ -1,7 +1,7 @@
 """Pipeline stages: layers are dealt out evenly; what crosses a boundary is sent.
 
-Before: all layers on one stage. After: each node knows its stage and a SendRecv stands on every value that crosses; weights of
-a stage live on its ranks only.
+Before: all layers on one stage. After: each node knows its stage and a SendRecv stands on every value that crosses;
+weights of a stage live on its ranks only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from simulator.passes.rewrite import Rewriter
 
 
 def stage_of(layer: int, layers: int, stages: int) -> int:
-    """Stage of a layer when ``layers`` are dealt to ``stages`` as evenly as possible (earlier stages get the remainder)."""
+    """Stage of a layer when ``layers`` are dealt to ``stages`` as evenly as possible (earlier stages get the
+    remainder).
+    """
     return min(layer * stages // layers, stages - 1)
 
 

@@ -1,14 +1,17 @@
 """Sharding: cuts weights and caches over the parallel groups and inserts the collectives that keep results unchanged.
 
-Before: one device, weights annotated with logical axes (heads, ffn, vocab, experts, expert_width). After: shapes are one rank's,
-column-parallel products are followed by row-parallel ones and a reduction (Megatron-LM, arXiv 1909.08053), the residual
-stream is split by tokens under sequence parallelism (arXiv 2205.05198), experts exchange tokens over their group.
+Before: one device, weights annotated with logical axes (heads, ffn, vocab, experts, expert_width). After: shapes are
+one rank's, column-parallel products are followed by row-parallel ones and a reduction (Megatron-LM, arXiv
+1909.08053), the residual stream is split by tokens under sequence parallelism (arXiv 2205.05198), experts exchange
+tokens over their group.
 MLA latents are replicated over tp. Replicated duplicates are the only work done more than once.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+
+import numpy as np
 
 from simulator.models.graph import Graph, Node, Value
 from simulator.models.layout import Layout
@@ -34,8 +37,11 @@ Widths = tuple[tuple[int, int], ...]  # (global, local) sizes of blocks side by 
 GROUP_OF = {"heads": "tp", "ffn": "tp", "vocab": "tp", "experts": "ep", "expert_width": "moe_tp"}
 # operators that treat every token alone and therefore run on a token-split residual stream
 TOKENWISE = frozenset(
-    "RMSNorm LayerNorm AddRMSNorm Add Mul Scale SigmoidMul Cast Quantize SiluMul Activation Linear MoeGate HashGate Concat "
-    "GroupedLinear ExpertDispatch ExpertCombine HyperPre HyperPost HyperHead".split()
+    (
+        "RMSNorm", "LayerNorm", "AddRMSNorm", "Add", "Mul", "Scale", "SigmoidMul", "Cast", "Quantize",
+        "SiluMul", "Activation", "Linear", "MoeGate", "HashGate", "Concat", "GroupedLinear", "ExpertDispatch",
+        "ExpertCombine", "HyperPre", "HyperPost", "HyperHead",
+    )
 )
 ATTENTION = frozenset(("attention_in", "attention_core", "head"))
 
@@ -51,7 +57,9 @@ def shard(graph: Graph, layout: Layout) -> Graph:
 
 
 class _Sharding(Rewriter):
-    """state of a new value: full, split (last or head axis over tp), scattered (tokens over tp), partial (sum pending)."""
+    """state of a new value: full, split (last or head axis over tp), scattered (tokens over tp), partial (sum
+    pending).
+    """
 
     def __init__(self, graph: Graph, layout: Layout) -> None:
         super().__init__(graph)
@@ -95,7 +103,7 @@ class _Sharding(Rewriter):
         return [(axis, group) for axis, group in cuts if self.size[group] > 1]
 
     def _local_size(self, value: Value, axis: int, group: str, spec: TensorSpec) -> int:
-        n, whole = self.size[group], int(spec.shape[axis])  # type: ignore[arg-type]
+        n, whole = self.size[group], int(np.max(spec.shape[axis]))
         if group == "ep":
             return (whole + self.layout.redundant_experts) // n
         blocks = value.blocks if value.blocks and _cut_axis(value, group) == axis else (whole,)

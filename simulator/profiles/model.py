@@ -138,7 +138,10 @@ class CompressedAttention:
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """Feed-forward of one width. gated: SwiGLU (three matrices), else two matrices with ``activation`` (gelu, relu2)."""
+    """Feed-forward of one width.
+
+    gated: SwiGLU (three matrices), else two matrices with ``activation`` (gelu, relu2).
+    """
 
     width: int
     gated: bool = True

@@ -12,7 +12,7 @@ import numpy as np
 from simulator.profiles.errors import fail
 from simulator.profiles.output import write_atomically
 from simulator.report.style import SERIES, new_figure, svg
-from simulator.report.terminal import Column, plain, print_json, print_table, rows_to_csv, significant
+from simulator.report.terminal import Column, cell, plain, print_json, print_table, rows_to_csv, significant
 from simulator.study.axes import Axis
 from simulator.study.sweep import Grid, crossover
 
@@ -36,8 +36,9 @@ def print_sweep(grid: Grid, metric: str, format: str) -> None:
     elif format == "csv":
         sys.stdout.write(rows_to_csv(grid.rows))
     else:
-        keys = list(dict.fromkeys(k for row in grid.rows for k in row))
         axes = {a.name for a in grid.axes.all}
+        every = dict.fromkeys(k for row in grid.rows for k in row)
+        keys = [k for k in every if k in axes or k == metric or len({row.get(k) for row in grid.rows}) > 1]
         columns = [Column(k, METRICS.get(k, k).replace("million ", "M "), right=k not in axes) for k in keys]
         notes = [
             f"{c['second']} becomes cheaper than {c['first']} in {metric} at {c['axis']} {significant(c['at'], 3)}."
@@ -45,6 +46,8 @@ def print_sweep(grid: Grid, metric: str, format: str) -> None:
             else f"{c['second']} never becomes cheaper than {c['first']} in {metric} on this axis."
             for c in crossovers(grid, metric)
         ]
+        same = [f"{k} {cell(grid.rows[0].get(k))}" for k in every if k not in keys]
+        notes += ["Equal in all rows: " + ", ".join(same) + "."] if same else []
         print_table(grid.rows, columns, title=grid.scenario, notes=notes)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.models.build import describe
+from simulator.models.formats import Formats
 from simulator.models.graph import Graph
 from simulator.models.layout import Layout, resolve
 from simulator.models.step import StepShape
@@ -27,7 +28,7 @@ from simulator.replay.structure import structure_of
 from simulator.serving.step_table import DecodeTable, PrefillTable
 from simulator.study.deployment import Deployment
 from simulator.study.node_cost import Machine, NodeCost
-from simulator.study.step import formats_of, options_of
+from simulator.study.step import options_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,12 +37,14 @@ PASTS = (0, 4096, 32768, 131072)
 SMALLEST_PREFILL, LARGEST_PREFILL = 16, 32768
 
 
-def decode_table(deployment: Deployment, layout: Layout, machine: Machine, largest: int, drafts: int = 0) -> DecodeTable:
+def decode_table(
+    deployment: Deployment, layout: Layout, formats: Formats, machine: Machine, largest: int, drafts: int = 0
+) -> DecodeTable:
     """Decode steps of 1 .. ``largest`` sequences a rank, each with ``drafts`` drafted tokens to verify."""
     batches = np.array([float(2**i) for i in range(max(2, int(np.ceil(np.log2(max(largest, 2)))) + 1))])
     contexts = np.array(CONTEXTS, dtype=np.float64) + drafts
     b, k = (x.ravel() for x in np.meshgrid(batches, contexts, indexing="ij"))
-    graph = folded(deployment, layout, StepShape("decode", b, 1 + drafts, k))
+    graph = folded(deployment, layout, formats, StepShape("decode", b, 1 + drafts, k))
     costs = {t: machine.cost_of(w) for t, w in graph.work().items()}
     shape = (len(batches), len(contexts))
     total = step_seconds(graph, costs)
@@ -49,13 +52,13 @@ def decode_table(deployment: Deployment, layout: Layout, machine: Machine, large
     return DecodeTable(batches, contexts, np.broadcast_to(total, b.shape).reshape(shape), np.broadcast_to(core, b.shape).reshape(shape))
 
 
-def prefill_table(deployment: Deployment, layout: Layout, machine: Machine) -> PrefillTable:
+def prefill_table(deployment: Deployment, layout: Layout, formats: Formats, machine: Machine) -> PrefillTable:
     """Prefill steps of one prompt chunk a rank."""
     count = int(np.log2(LARGEST_PREFILL / SMALLEST_PREFILL)) + 1
     tokens = SMALLEST_PREFILL * 2.0 ** np.arange(count)
     pasts = np.array(PASTS, dtype=np.float64)
     t, p = (x.ravel() for x in np.meshgrid(tokens, pasts, indexing="ij"))
-    graph = folded(deployment, layout, StepShape("prefill", 1, t, t + p))
+    graph = folded(deployment, layout, formats, StepShape("prefill", 1, t, t + p))
     costs = {i: machine.cost_of(w) for i, w in graph.work().items()}
     total = np.broadcast_to(step_seconds(graph, costs), t.shape).reshape(len(tokens), len(pasts))
     scores = {i for i, c in costs.items() if any(isinstance(x, Attention | IndexScores | TopK) for x in c.work)}
@@ -64,11 +67,11 @@ def prefill_table(deployment: Deployment, layout: Layout, machine: Machine) -> P
     return PrefillTable(tokens, pasts, linear, np.maximum(total - linear[:, None], 0.0))
 
 
-def folded(deployment: Deployment, layout: Layout, step: StepShape) -> Graph:
+def folded(deployment: Deployment, layout: Layout, formats: Formats, step: StepShape) -> Graph:
     """The graph of one rank with every layer body once. ProfileError: the layout does not fit the model."""
     options = options_of(deployment, step.phase)
     try:
-        plan = Plan(deployment.model, resolve(layout, deployment.model), formats_of(deployment), options, step.phase)
+        plan = Plan(deployment.model, resolve(layout, deployment.model), formats, options, step.phase)
         graph = describe(deployment.model, step, options)
         return fuse(shard(formats_pass(graph, plan.formats), plan.layout), options.fusions)
     except ValueError as error:

@@ -24,7 +24,7 @@ CASES = [
 ]
 LOCAL = [c for c in CASES if not isinstance(c.values[0].op, CollectiveOp)]
 COLLECTIVE = [c for c in CASES if isinstance(c.values[0].op, CollectiveOp)]
-IN_PLACE = {"Rope", "CacheAppend"}  # they move part of a tensor, as their docstrings say
+IN_PLACE = {"Rope", "CacheAppend", "RollingState"}  # they move part of a tensor, as their docstrings say
 TAKES_ANYTHING = {"Embedding"}  # any shape of ids fits any table
 
 

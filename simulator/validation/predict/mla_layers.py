@@ -112,7 +112,8 @@ def projections_cost(
             quantizes_a=item.quantized and dtype != "bfloat16",
         )
         part = matmul_cost(term, gpu, kernel, weight_copies=max(total / item.parameters, 1.0))
-        cost = cost + Cost(part.seconds * ratio, {k: v * ratio for k, v in part.busy.items()}, part.bytes)
+        start = kernel.values.get("quantize_start", 0.0) if term.quantizes_a else 0.0
+        cost = cost + Cost(part.seconds, {"launch": part.busy["launch"] + start})
     return cost
 
 

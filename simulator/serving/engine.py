@@ -1,0 +1,52 @@
+"""An engine as the request level sees it: step times, host costs, limits and scheduling rule of one replica."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from simulator.serving.step_table import StepTable
+
+
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """Client side and API server. first_token: seconds added to every first token (transport, detokenizer, dispatch of the
+    prefill). request, prompt_token: seconds one server spends on a request and on each of its prompt tokens."""
+
+    first_token: float
+    request: float
+    prompt_token: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """One replica.
+
+    ranks: attention-data-parallel ranks, requests are spread evenly. host_step, host_sequence: seconds per step and per running
+    sequence of a rank. token_budget: new tokens of a step on one rank. max_sequences: running requests of the replica.
+    cache_tokens: KV capacity of one rank in tokens. schedule: prompts share steps with decodes, or get steps of their own.
+    poll_steps: decode steps between two looks at the queue of arrivals. accepted: tokens kept per decode step.
+    """
+
+    table: StepTable
+    frontend: Frontend
+    host_step: float
+    host_sequence: float
+    token_budget: int
+    max_sequences: int
+    cache_tokens: float
+    schedule: Literal["mixed", "prefill_first"] = "mixed"
+    ranks: int = 1
+    poll_steps: int = 1
+    accepted: float = 1.0
+    prefill_overhead: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What clients see. ttft, tpot: mean seconds; output_rate, input_rate: tokens per second of the replica."""
+
+    ttft: float
+    tpot: float
+    output_rate: float
+    input_rate: float
