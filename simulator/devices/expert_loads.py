@@ -4,8 +4,8 @@ T tokens over the whole expert-parallel group choose K of E experts each; a rank
 measures the most loaded rank. Random rules are averaged over a few seeded draws that are shared by all T, so that the
 result is the same every time and smooth in T.
 
-Source: the routing rules of aiconfigurator's MoE collector (balanced, power_law_a) and of DeepGEMM's mega-MoE benchmark
-(power_law_sampled_a); uniform = independent choices.
+Source: the routing rules published with aiconfigurator's collectors (ai-dynamo/aiconfigurator, collector/helper.py for
+balanced and power_law_a, collector/sglang for uniform and power_law_sampled_a).
 """
 
 from __future__ import annotations
@@ -196,7 +196,10 @@ def _balanced(r: Routing) -> Array:
 
 
 def _uniform(r: Routing) -> Array:
-    """Binomial rows per expert."""
-    rng = np.random.default_rng(SEED)
-    chance = min(1.0, r.topk / r.experts)
-    return rng.binomial(r.tokens, chance, size=(DRAWS, r.local_experts)).astype(np.float64)
+    """Every expert the same whole number of rows; fewer choices than experts go one to an expert."""
+    each = r.tokens * r.topk // r.experts
+    if each:
+        return np.full((1, r.local_experts), float(each))
+    loads = np.zeros((1, r.local_experts))
+    loads[0, : max(1, round(r.tokens * r.topk / max(1, r.ranks)))] = 1.0
+    return loads

@@ -11,6 +11,7 @@ from simulator.devices.gpu.indexer import index_scores_cost
 from simulator.devices.gpu.matmul import matmul_cost
 from simulator.devices.gpu.top_k import top_k_cost
 from simulator.devices.peaks import Device
+from simulator.devices.repeated import cost_of_distinct
 from simulator.ops.work import Attention, Elementwise, Gather, GroupedMatmul, IndexScores, Matmul, Term, TopK
 from simulator.profiles.ascend import Ascend
 from simulator.profiles.gpu import Gpu
@@ -20,6 +21,10 @@ from simulator.profiles.tpu import Tpu
 
 def kernel_cost(term: Term, device: Device, kernel: Kernel) -> Cost:
     """Cost of ``term`` run by ``kernel`` on one rank of ``device``. TypeError: a term that belongs to the fabric."""
+    return cost_of_distinct(term, lambda distinct: _vendor_cost(distinct, device, kernel))
+
+
+def _vendor_cost(term: Term, device: Device, kernel: Kernel) -> Cost:
     if isinstance(device, Gpu):
         return _gpu_cost(term, device, kernel)
     if isinstance(device, Tpu):

@@ -49,7 +49,8 @@ class Memory:
 
     def total(self, requests: Number, context: Number) -> Number:
         """Bytes with ``requests`` requests of ``context`` tokens on the rank."""
-        return self.weight_bytes + self.activations + requests * (self.cache_per_token * context + self.cache_per_request)
+        caches = requests * (self.cache_per_token * context + self.cache_per_request)
+        return self.weight_bytes + self.activations + caches
 
     def fits(self, capacity: float, requests: float, context: float) -> bool:
         """Whether all of it is within ``capacity`` bytes."""

@@ -46,11 +46,20 @@ def run(
     plain = replace(options, fusions=(), overlap="none")
     key = (step.phase, int(step.batch), int(step.q_len), int(step.kv_len), int(step.sampled))
     graph, weights, generated = _one_device(model, key, plain, formats)
-    inputs = {**generated, **(given or {})}
+    inputs = {**generated, **{name: _newest(array, generated[name]) for name, array in (given or {}).items()}}
     if layout.devices > 1 or options != plain:
         mine = replace(step, batch=int(step.batch) // layout.dp)
         graph = build(model, mine, layout, formats, options)
     return execute(graph, weights, _micro_batches(inputs) if options.overlap != "none" else inputs)
+
+
+def _newest(array: Array, like: Array) -> Array:
+    """The most recent rows of a given cache, as many as the step keeps; other inputs must fit as they are."""
+    if array.ndim > 1 and array.shape[1] > like.shape[1]:
+        array = array[:, array.shape[1] - like.shape[1] :]
+    if array.shape != like.shape:
+        raise ValueError(f"given input has shape {array.shape}, the step needs {like.shape}")
+    return array
 
 
 def _micro_batches(inputs: Arrays) -> Arrays:

@@ -22,6 +22,7 @@ class CacheAppend(Op):
     """
 
     family = "elementwise"
+    moves_part = True
 
     def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
         """The longer cache."""

@@ -40,6 +40,8 @@ class Op(ABC):
 
     family: ClassVar[str]  # gemm, grouped_gemm, attention, mla, dsa, elementwise, gather, collective, exchange
     """Measurement family whose error band applies to a prediction of this operator."""
+    moves_part: ClassVar[bool] = False
+    """True if it moves only a part of its inputs and outputs (a cache it appends to, a slice it rotates)."""
 
     @abstractmethod
     def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:

@@ -21,6 +21,7 @@ class RollingState(Op):
 
     keep: Dim = 0
     family = "elementwise"
+    moves_part = True
 
     def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
         """Joined rows, kept rows."""

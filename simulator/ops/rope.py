@@ -95,6 +95,7 @@ class Rope(Op):
     inverse: bool = False
     scaling: RopeScaling = RopeScaling()
     family = "elementwise"
+    moves_part = True
 
     def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
         """Same as x."""

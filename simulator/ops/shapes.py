@@ -23,6 +23,8 @@ def require_rank(op: Op, x: TensorSpec, rank: int, name: str) -> None:
 
 def same(a: Dim, b: Dim) -> bool:
     """Whether two dimensions agree in every scenario."""
+    if type(a) is int and type(b) is int:
+        return a == b
     return bool(np.all(np.asarray(a) == np.asarray(b)))
 
 

@@ -63,7 +63,8 @@ def fuse(graph: Graph, names: tuple[str, ...]) -> Graph:
         elif name in FUSIONS:
             graph = _apply(graph, FUSIONS[name])
         else:
-            raise ValueError(f"unknown fusion {name!r}; known: {', '.join(sorted((*FUSIONS, *MERGES, STRIDED_OUTPUTS)))}")
+            known = ", ".join(sorted((*FUSIONS, *MERGES, STRIDED_OUTPUTS)))
+            raise ValueError(f"unknown fusion {name!r}; known: {known}")
     return graph
 
 
@@ -214,7 +215,9 @@ def _order(graph: Graph, unit: dict[int, int]) -> list[int] | None:
     for u, before in needs.items():
         for b in before:
             waiting.setdefault(b, []).append(u)
-    first = {u: min(i for i in unit if unit[i] == u) for u in needs} if len(needs) < len(unit) else {u: u for u in needs}
+    first: dict[int, int] = {}
+    for i in sorted(unit):
+        first.setdefault(unit[i], i)
     left = {u: len(b) for u, b in needs.items()}
     ready = [(first[u], u) for u, count in left.items() if not count]
     heapq.heapify(ready)

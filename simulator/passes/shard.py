@@ -152,6 +152,14 @@ class _Sharding(Rewriter):
             inputs = tuple(self.at[i] for i in node.inputs)
         self._finish(node, op, inputs, self._result(inputs))
 
+    def _add(self, node: Node, op: Add) -> None:
+        """Where only one side is split by tokens (learned positions), the other is too."""
+        if {self.state[self.at[i]] for i in node.inputs} == {"scattered", "full"}:
+            inputs = tuple(self._want(i, "scattered", node) for i in node.inputs)
+            self._finish(node, op, inputs, "scattered")
+        else:
+            self._default(node, op)
+
     def _result(self, inputs: tuple[int, ...]) -> str:
         forms = {self.state[i] for i in inputs}
         return next((f for f in ("split", "partial", "scattered") if f in forms), "full")

@@ -20,6 +20,7 @@ from simulator.replay.timeline import Timeline
 
 GRID_PER_MICROSECOND = 1024
 PS_PER_MICROSECOND = 10**6
+THREADS_PER_PROCESS = 10_000
 
 Event = dict[str, Any]
 Track = tuple[int, int]  # (pid, tid)
@@ -60,17 +61,42 @@ def trace_document(timeline: Timeline, options: TraceOptions | None = None) -> d
     slices.sort(key=lambda e: (e["pid"], e["tid"], e["ts"], -e["dur"]))
     events = [*_names(timeline.program, options.device), *slices, *_arrows(timeline, chosen)]
     events.extend(e for counter in options.counters for e in _counter(counter))
-    return {"traceEvents": events, "displayTimeUnit": "ns", "otherData": dict(options.metadata)}
+    return _document(events, options.metadata)
+
+
+def join_traces(documents: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """One document that shows several (phases of a run, devices compared): processes, threads and arrows renumbered."""
+    events: list[Event] = []
+    processes, arrows = 0, 0
+    for document in documents:
+        own: Sequence[Event] = document["traceEvents"]
+        for event in own:
+            moved = {**event, "pid": event["pid"] + processes}
+            if event["tid"]:
+                moved["tid"] = event["tid"] + processes * THREADS_PER_PROCESS
+            if "id" in event:
+                moved["id"] = event["id"] + arrows
+            if event["name"] == "process_sort_index":
+                moved["args"] = {"sort_index": event["args"]["sort_index"] + processes}
+            events.append(moved)
+        processes += max(e["pid"] for e in own)
+        arrows += max((e["id"] for e in own if "id" in e), default=0)
+    return _document(events, metadata or {})
+
+
+def _document(events: list[Event], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {"traceEvents": events, "displayTimeUnit": "ns", "otherData": dict(metadata)}
 
 
 def write_trace(path: Path, document: Mapping[str, Any]) -> None:
     """Write a document; gzipped if the name ends in .gz. The same document gives the same bytes."""
+    path.write_bytes(trace_bytes(document, packed=path.suffix == ".gz"))
+
+
+def trace_bytes(document: Mapping[str, Any], packed: bool = True) -> bytes:
+    """The file's content; the same document gives the same bytes."""
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
-    if path.suffix != ".gz":
-        path.write_bytes(text)
-        return
-    with path.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
-        packed.write(text)
+    return gzip.compress(text, mtime=0) if packed else text
 
 
 def on_grid(picoseconds: int) -> float:
@@ -81,7 +107,7 @@ def on_grid(picoseconds: int) -> float:
 def _track(program: Program, stream: int) -> Track:
     """Process and thread of a stream. Thread ids are unique over processes and never 0, as Perfetto expects."""
     pid = program.stream_table[stream].rank + 1
-    return pid, pid * 1000 + stream + 1
+    return pid, pid * THREADS_PER_PROCESS + stream + 1
 
 
 def _names(program: Program, device: str) -> Iterator[Event]:

@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
 from typing import Any
 
 from simulator.profiles.library import load_device
+from simulator.report import trace
 from simulator.report.counters import link_track, rate_track
-from simulator.report.trace import TraceOptions, trace_document
 from simulator.report.trace_args import node_args, pick
 from simulator.study.result import PhaseResult, Result
-
-PIDS_PER_PHASE = 1000
 
 
 def trace_bytes(result: Result) -> bytes:
     """Gzipped Chrome Trace Event JSON of all phases; the same result gives the same bytes."""
-    text = json.dumps(run_trace(result), separators=(",", ":"), allow_nan=False).encode()
-    buffer = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as packed:
-        packed.write(text)
-    return buffer.getvalue()
+    return trace.trace_bytes(run_trace(result))
 
 
 def run_trace(result: Result) -> dict[str, Any]:
     """The JSON document; each phase begins at time zero on processes of its own."""
-    events: list[dict[str, Any]] = []
-    for index, phase in enumerate(result.phases.values()):
-        document = trace_document(phase.timeline, _options(result, phase))
-        ids: dict[Any, int] = {}
-        for event in document["traceEvents"]:
-            moved = dict(event, pid=event["pid"] + index * PIDS_PER_PHASE)
-            if "tid" in event:
-                moved["tid"] = event["tid"] + index * PIDS_PER_PHASE
-            if "id" in event:
-                moved["id"] = ids.setdefault(event["id"], len(ids) + 1) + index * 10**6
-            events.append(moved)
+    documents = [trace.trace_document(phase.timeline, _options(result, phase)) for phase in result.phases.values()]
     facts = {"scenario": result.scenario, "device": result.device, "system": result.system, "ranks": result.ranks}
-    return {"traceEvents": events, "displayTimeUnit": "ns", "otherData": facts}
+    return trace.join_traces(documents, facts)
 
 
-def _options(result: Result, phase: PhaseResult) -> TraceOptions:
+def _options(result: Result, phase: PhaseResult) -> trace.TraceOptions:
     program, graph = phase.program, phase.graph
     works = {t: c.work for t, c in phase.costs.items()}
     costs = {t: c.cost for t, c in phase.costs.items()}
@@ -63,7 +44,7 @@ def _options(result: Result, phase: PhaseResult) -> TraceOptions:
         rate_track(phase.timeline, joules, "power without arithmetic", "W", idle=power.idle),
         *(link_track(phase.timeline, link) for link in range(len(program.link_names))),
     ]
-    return TraceOptions(
+    return trace.TraceOptions(
         device=f"{phase.phase} · {result.device}",
         args=node_args(graph, program, works, costs, sources),
         counters=counters,

@@ -49,8 +49,8 @@ class ClosedLoop:
 
     def run(self) -> None:
         """Plays the whole run."""
-        for _ in range(min(self.load.concurrency, self.count)):
-            self._issue(0.0)
+        for at in self.load.first_arrivals().tolist():
+            self._issue(at)
         advance = self._mixed_step if self.engine.schedule == "mixed" else self._prefill_step
         while self.finished < self.count:
             self._admit()
@@ -80,7 +80,7 @@ class ClosedLoop:
         long = osl > 1
         tpot = float(np.average((done - first)[long] / (osl[long] - 1), weights=weights[long])) if long.any() else 0.0
         latency = float(np.average(done - sent, weights=weights)) + constant
-        rate = min(self.load.concurrency, self.load.requests) / latency if latency > 0 else 0.0
+        rate = self.load.concurrency / latency if self.load.closed else self.count / (float(done.max()) + constant)
         return Outcome(ttft, tpot, rate * float(osl.mean()), rate * float(isl.mean()))
 
     # -- engine --------------------------------------------------------------------------------------------------------

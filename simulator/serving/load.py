@@ -48,9 +48,21 @@ class Load:
     rate: float = 0.0
 
     @property
+    def closed(self) -> bool:
+        """Whether clients wait for an answer before they ask again (a burst of all requests at once does not count)."""
+        return self.rate == 0 and self.concurrency < self.requests
+
+    def first_arrivals(self) -> Floats:
+        """Times of the requests that no answer triggers, seconds."""
+        if self.rate > 0:
+            gaps = np.random.default_rng(1).exponential(1.0 / self.rate, self.simulated)
+            return np.asarray(np.cumsum(gaps), dtype=np.float64)
+        return np.zeros(min(self.concurrency, self.simulated))
+
+    @property
     def simulated(self) -> int:
         """Requests worth simulating: all of a short run; of a long one the burst, the end and enough in between."""
-        if self.rate or self.requests <= STEADY_REQUESTS:
+        if not self.closed or self.requests <= STEADY_REQUESTS:
             return self.requests
         return min(self.requests, max(STEADY_REQUESTS, 4 * self.concurrency))
 

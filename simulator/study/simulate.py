@@ -8,6 +8,7 @@ from dataclasses import asdict
 import numpy as np
 
 from simulator.models.graph import Graph, Node
+from simulator.profiles.errors import fail
 from simulator.profiles.scenario import Decode, Prefill
 from simulator.replay.batched import replay
 from simulator.replay.program import PS_PER_SECOND
@@ -16,7 +17,7 @@ from simulator.study.deployment import Deployment, deploy
 from simulator.study.error_band import band_pct, combined_band_pct
 from simulator.study.memory_use import memory_use
 from simulator.study.node_cost import FIDELITIES, Machine, NodeCost
-from simulator.study.result import OperatorResult, PhaseResult, Result
+from simulator.study.result import MemoryUse, OperatorResult, PhaseResult, Result
 from simulator.study.step import Step, formats_of, run_step, step_energy
 
 
@@ -158,6 +159,22 @@ def _dominant(operators: list[OperatorResult]) -> str:
             stages[o.stage] = stages.get(o.stage, 0.0) + o.total_seconds
     share = units[unit] / sum(units.values())
     return f"{unit} {share:.0%} ({max(stages, key=lambda s: stages[s])})"
+
+
+def require_fit(result: Result) -> None:
+    """ProfileError if a phase of ``result`` does not fit in memory; says how many devices would."""
+    for name, phase in result.phases.items():
+        if not phase.memory.fits:
+            raise fail(
+                f"scenario {result.scenario}", 0, name, "the model does not fit in device memory",
+                f"{phase.memory.total / 1e9:.1f} GB a rank", _memory_advice(phase.memory),
+            )  # fmt: skip
+
+
+def _memory_advice(memory: MemoryUse) -> str:
+    need = memory.smallest_num_devices
+    where = f"it fits from {need} devices on" if need else "it fits no deployment of this system"
+    return f"{memory.capacity / 1e9:.1f} GB; {where}, or use --ignore-memory"
 
 
 def _notes(deployment: Deployment, phases: Mapping[str, PhaseResult]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from simulator.replay.batched import replay
 from simulator.replay.program import Program, Stream
 from simulator.report.counters import link_track, rate_track
-from simulator.report.trace import TraceOptions, on_grid, trace_document, write_trace
+from simulator.report.trace import TraceOptions, join_traces, on_grid, trace_document, write_trace
 from simulator.report.trace_check import check_trace
 
 
@@ -85,6 +85,17 @@ def test_rates_integrate_to_their_amounts() -> None:
     area = np.sum(np.diff(track.times_ps) * np.array(track.values[:-1])) / 1e12
     assert area == pytest.approx(6e6, rel=1e-6)
     assert track.values[-1] == 0.0
+
+
+def test_joined_traces_keep_processes_threads_and_arrows_apart() -> None:
+    one = trace_document(replay(program(), DURATIONS), TraceOptions("prefill"))
+    two = trace_document(replay(program(), 2 * DURATIONS), TraceOptions("decode"))
+    joined = join_traces([one, two], {"scenario": "x"})
+    assert check_trace(joined) == []
+    assert joined["otherData"] == {"scenario": "x"}
+    assert len(joined["traceEvents"]) == len(one["traceEvents"]) + len(two["traceEvents"])
+    labels = [e["args"]["name"] for e in joined["traceEvents"] if e["name"] == "process_name"]
+    assert [label.split()[0] for label in labels] == ["prefill", "prefill", "decode", "decode"]
 
 
 def test_files_are_deterministic(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Softmax attention on an Ascend device: tasks of query rows against key blocks, one cube core with its vector cores each.
+"""Softmax attention on an Ascend device: tasks of query rows against key blocks, one cube core with its vector cores
+each.
 
 A task multiplies queries with keys on the cube, hands the scores to the vector cores for the softmax, and takes the
 probabilities back for the second product. Without a direct path every hand-over goes through an L2 workspace.

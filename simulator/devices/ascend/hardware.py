@@ -59,7 +59,10 @@ def vector_rate(device: Ascend) -> float:
 
 
 def misalignment(device: Ascend, row_bytes: Number) -> np.ndarray:
-    """Slow-down of panel reads whose rows are ``row_bytes`` long: grows with each halving of the alignment below 512 B."""
+    """Slow-down of panel reads whose rows are ``row_bytes`` long.
+
+    Grows with each halving of the alignment below 512 B.
+    """
     whole = np.round(array(row_bytes)).astype(np.int64)
     aligned = np.gcd(whole, ROW_ALIGNMENT)
     return np.asarray(1.0 + device.efficiencies.misaligned * np.log2(ROW_ALIGNMENT / np.maximum(aligned, 1)))

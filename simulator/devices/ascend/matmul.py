@@ -1,7 +1,7 @@
 """Matrix products on the cube cores of an Ascend device.
 
-A kernel cuts the output into tiles, cores take tiles in rounds, and each core overlaps operand reads from L2 (MTE2), the
-cube and the store of the finished tile (Fixpipe); HBM feeds L2. The tile is searched, not tabulated.
+A kernel cuts the output into tiles, cores take tiles in rounds, and each core overlaps operand reads from L2 (MTE2),
+the cube and the store of the finished tile (Fixpipe); HBM feeds L2. The tile is searched, not tabulated.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _core_time(
     p: Product, device: Ascend, kernel: Kernel, t: Tiles
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Seconds of the busiest core, and its (cube, panel, store) seconds, shape (candidates, ...)."""
-    n, k, rows = p.n[..., None], p.k[..., None], p.rows
+    n, rows = p.n[..., None], p.rows
     per_product = np.ceil(rows / t.rows) * np.ceil(n / t.columns)
     tiles = (per_product * p.count).sum(-1) * t.split[..., 0]
     rounds = np.ceil(tiles / device.core.aic)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from simulator.devices.ascend import hardware as hw
@@ -14,20 +16,38 @@ from simulator.profiles.kernels import Kernel
 SORT_ALONE_ROWS = 8192  # up to this many keys one core sorts alone
 
 
-def routing_cost(
-    rows: Dim, moved_rows: Dim, row_bytes: Dim, out_bytes: Dim, quantised: bool, device: Ascend, kernel: Kernel
-) -> Cost:
-    """Seconds of sorting ``rows`` (token, expert) pairs by expert and writing ``moved_rows`` expanded rows.
+@dataclass(frozen=True, slots=True, eq=False)
+class Routing:
+    """Sort of (token, expert) pairs by expert and expansion of the token rows.
 
-    row_bytes / out_bytes: bytes of a row read and written. Values: start, sort_alone and sort_spread (s per pair on one
-    core, on all of them), quantised_clocks (per byte read, when the rows are quantised on the way).
+    pairs: pairs sorted. tokens: distinct rows read. kept: expanded rows written. cols: elements of a row. size: bytes
+    of an element. padded: every expert gets a fixed capacity. quantised: "" (no), "static" or "dynamic" (scales per
+    row).
+    """
+
+    pairs: Dim
+    tokens: Dim
+    kept: Dim
+    cols: Dim
+    size: float
+    padded: bool = False
+    quantised: str = ""
+
+
+def routing_cost(work: Routing, device: Ascend, kernel: Kernel) -> Cost:
+    """Seconds of expert routing.
+
+    Values: start, sort_alone and sort_spread (s per pair sorted by one core, by all), padded_pair (s per pair placed
+    into capacity slots), static_clocks and dynamic_clocks (vector clocks per element quantised on the way).
     """
     v = kernel.values
-    pairs, moved = hw.array(rows), hw.array(moved_rows)
+    pairs, kept, cols = hw.array(work.pairs), hw.array(work.kept), hw.array(work.cols)
     sort = np.where(pairs <= SORT_ALONE_ROWS, pairs * v.get("sort_alone", 0.0), pairs * v.get("sort_spread", 0.0))
-    traffic = moved * (hw.array(row_bytes) + hw.array(out_bytes))
+    sort = sort + (pairs * v.get("padded_pair", 0.0) if work.padded else 0.0)
+    out = 1.0 if work.quantised else work.size
+    traffic = cols * (hw.array(work.tokens) * work.size + kept * out)
     memory = memory_seconds(traffic, traffic, device)
-    clocks = moved * hw.array(row_bytes) * (v.get("quantised_clocks", 0.0) if quantised else 0.0)
+    clocks = kept * cols * v.get(f"{work.quantised}_clocks", 0.0)
     issue = clocks / (device.core.aiv * device.core.clock)
     begin = v.get("start", device.efficiencies.vector_start)
     busy = {"vector": sort + issue, "hbm": memory, "launch": begin + 0.0 * memory}

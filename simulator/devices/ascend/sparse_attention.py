@@ -14,8 +14,8 @@ from simulator.profiles.kernels import Kernel
 def selected_attention_cost(term: Attention, device: Ascend, kernel: Kernel, pool_bytes: np.ndarray | float) -> Cost:
     """Seconds of attention over the selected keys of each query token: one token per core and round.
 
-    The vector cores fetch rows one by one (``gather_row`` clocks each, ``far_row`` times that if the ``pool_bytes`` they
-    lie in exceed L2) while the cube works on earlier rows; the longer of the two sets the round.
+    The vector cores fetch rows one by one (``gather_row`` clocks each, ``far_row`` times that if the ``pool_bytes``
+    they lie in exceed L2) while the cube works on earlier rows; the longer of the two sets the round.
     """
     e, f, cores = device.efficiencies, device.core.clock, float(device.core.aic)
     batch, q, kv, heads = np.broadcast_arrays(*(hw.array(x) for x in (term.batch, term.q_len, term.kv_len, term.heads)))
@@ -40,7 +40,8 @@ def selected_attention_cost(term: Attention, device: Ascend, kernel: Kernel, poo
 def index_scores_cost(term: IndexScores, device: Ascend, kernel: Kernel) -> Cost:
     """Seconds of the index scores; with ``key_clocks`` in the kernel's values the top-k is fused into it.
 
-    Requests are dealt to cores whole; only when there are fewer requests than cores are the tokens of one request spread.
+    Requests are dealt to cores whole; only when there are fewer requests than cores are the tokens of one request
+    spread.
     """
     f, cores = device.core.clock, float(device.core.aic)
     batch, q, kv = np.broadcast_arrays(*(hw.array(x) for x in (term.batch, term.q_len, term.kv_len)))

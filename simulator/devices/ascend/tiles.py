@@ -16,7 +16,10 @@ ACCUMULATOR = 4  # bytes of one L0C element
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tiles:
-    """Candidate output tiles as columns of shape (candidates, 1, 1): rows, columns, and split of the inner dimension."""
+    """Candidate output tiles as columns of shape (candidates, 1, 1): rows, columns.
+
+    And split of the inner dimension.
+    """
 
     rows: np.ndarray
     columns: np.ndarray

@@ -30,8 +30,9 @@ def memory_seconds(moved: np.ndarray, footprint: np.ndarray, device: Ascend) -> 
 def elementwise_cost(term: Elementwise, device: Ascend, kernel: Kernel) -> Cost:
     """Seconds of a vector pass: start, then memory against issued instructions.
 
-    Traits: packed_columns. Kernel values: element_clocks (clocks a vector core spends per element), row_clocks (per row), traffic (bytes really
-    moved over bytes declared), start, kernel_start (per further kernel). Without them the clocks follow from the term's operation counts.
+    Traits: packed_columns. Kernel values: element_clocks (clocks a vector core spends per element), row_clocks (per
+    row), traffic (bytes really moved over bytes declared), start, kernel_start (per further kernel). Without them the
+    clocks follow from the term's operation counts.
     """
     e, v = device.efficiencies, kernel.values
     moved = np.asarray(hw.array(term.bytes_read()) + hw.array(term.bytes_written()), dtype=np.float64)

@@ -49,13 +49,14 @@ class FusedMoe:
 def fused_moe_cost(moe: FusedMoe, gpu: Gpu, kernel: Kernel, host_factor: float = 1.0) -> Cost:
     """Cost of ``moe`` run by ``kernel``; host_factor: slowness of the CPU that launches it (eager kernels only).
 
-    device = floor + gate/up + down + passes / HBM + skipped tiles; an eager kernel then takes (host^6 + device^6)^(1/6).
+    device = floor + experts held x start + skipped tiles + gate/up + down + passes / HBM; an eager kernel then takes (host^6 + device^6)^(1/6).
     """
     held = _computed(moe, kernel)
     up = _product(moe, held, 2.0 * moe.inter, moe.hidden, gpu, kernel)
     down = _product(moe, held, moe.hidden, moe.inter, gpu, kernel)
     v = kernel.values
-    launch = np.full_like(moe.tokens, v.get("launch_floor", 0.0)) + _skipped_seconds(moe, gpu, kernel)
+    experts = np.ceil(moe.experts / moe.ranks) * v.get("expert_start", 0.0)
+    launch = v.get("launch_floor", 0.0) + experts + _skipped_seconds(moe, gpu, kernel)
     moved = _pass_bytes(moe, held, v)
     passes = moved / (gpu.memory.bandwidth * gpu.efficiencies.hbm_stream)
     wire = _wire_seconds(moe, gpu, v)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.devices.cost import Cost
-from simulator.devices.gpu.memory import Operands, cold_bytes, reread_bytes
+from simulator.devices.gpu.memory import Operands, cold_bytes, reread_bytes, resident_share
 from simulator.devices.gpu.tiles import (
     TileRates,
     TileSet,
@@ -72,11 +72,16 @@ def _like(values: dict[str, Array], shape: tuple[int, ...]) -> dict[str, float |
 
 
 def quantize_seconds(elements: Array, gpu: Gpu, kernel: Kernel) -> Array:
-    """Pass(es) that turn 16-bit activations into the kernel's format: their start plus the bytes they stream."""
-    moved = float(kernel.traits.get("quantize_bytes", QUANTIZE_BYTES))
-    share = kernel.values.get("quantize_share", gpu.efficiencies.hbm_stream)
-    start = kernel.values.get("quantize_start", 0.0)
-    return start + elements * moved / (gpu.memory.bandwidth * share)
+    """Pass(es) that turn 16-bit activations into the kernel's format.
+
+    start + max(elements / rate, bytes / HBM): the conversion runs at ``quantize_rate`` elements per clock and SM, which on
+    most stacks is slower than memory; two-pass scaling moves ``quantize_bytes`` = 6 bytes an element instead of 3.
+    """
+    moved = elements * float(kernel.traits.get("quantize_bytes", QUANTIZE_BYTES))
+    stream = moved * (1.0 - resident_share(moved, gpu)) / (gpu.memory.bandwidth * gpu.efficiencies.hbm_stream)
+    rate = kernel.values.get("quantize_rate", 0.0) * gpu.core.sms * gpu.core.tensor_clock
+    convert = elements / rate if rate > 0.0 else np.zeros_like(elements)
+    return np.asarray(kernel.values.get("quantize_start", 0.0) + np.maximum(convert, stream))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,8 +21,9 @@ def module_cost(
     """Sum of ``parts`` plus the norms, rotations, casts and copies between them, or the host's time if that is longer.
 
     activations: elements of all intermediate tensors of the layer. Values of the kernel: module_floor (s, fixed time
-    of the small kernels), activation_bytes (bytes moved per intermediate element), launch_share (share of
-    the kernels' own launch floors that remains when each starts while its predecessor drains). host_seconds: launch time of the layer on this system's CPU, 0 where a captured graph is replayed.
+    of the small kernels), activation_bytes (bytes moved per intermediate element), launch_share (share of the kernels'
+    own launch floors that remains when each starts while its predecessor drains). host_seconds: launch time of the
+    layer on this system's CPU, 0 where a captured graph is replayed.
     """
     device = sum(parts, start=ZERO)
     floors = floats(device.busy.get("launch", 0.0))

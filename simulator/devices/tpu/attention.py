@@ -1,6 +1,7 @@
 """Softmax attention on a TPU: flash kernels whose softmax runs on the vector unit and usually sets the time.
 
-A 128-wide head fills half of a 256-wide array, and a decode step streams each sequence's pages by DMA, one sequence ahead.
+A 128-wide head fills half of a 256-wide array, and a decode step streams each sequence's pages by DMA, one sequence
+ahead.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from simulator.profiles.tpu import Tpu
 def attention_cost(term: Attention, device: Tpu, kernel: Kernel) -> Cost:
     """Seconds of an attention kernel.
 
-    T = start + first load + max(steps, stream, vector, arrays) + unhidden x the arrays. Kernel values may say what an untuned kernel
-    adds: sequence_start (s per sequence), stream_share and first_share (of the HBM rate), score_ops, row_ops, history
-    (cost of a score against cached pages over one against new tokens).
+    T = start + first load + max(steps, stream, vector, arrays) + unhidden x the arrays. Kernel values may say what an
+    untuned kernel adds: sequence_start (s per sequence), stream_share and first_share (of the HBM rate), score_ops,
+    row_ops, history (cost of a score against cached pages over one against new tokens).
     """
     e, values = device.efficiencies, kernel.values
     batch, q, kv, heads = np.broadcast_arrays(*(hw.array(x) for x in (term.batch, term.q_len, term.kv_len, term.heads)))
@@ -37,13 +38,18 @@ def attention_cost(term: Attention, device: Tpu, kernel: Kernel) -> Cost:
     vector = heads * (batch * q * row + weighted * score) / hw.vector_rate(device)
     arrays = _array_seconds(term, pairs, device)
     steps = batch * values.get("sequence_start", 0.0)
-    body = np.maximum.reduce([stream + np.where(single, steps, 0.0), vector, arrays]) + e.unhidden * np.minimum(arrays, vector)
+    body = np.maximum.reduce([stream + np.where(single, steps, 0.0), vector, arrays]) + e.unhidden * np.minimum(
+        arrays, vector
+    )
     busy = {"mxu": arrays, "vpu": vector, "hbm": moved / hw.stream_rate(device), "launch": begin + steps}
     return Cost(begin + body, busy, {"hbm": moved})
 
 
 def _array_seconds(term: Attention, pairs: np.ndarray, device: Tpu) -> np.ndarray:
-    """Array seconds of both products; head widths are padded to the array, query rows of a KV head to a sublane tile."""
+    """Array seconds of both products; head widths are padded to the array.
+
+    Query rows of a KV head to a sublane tile.
+    """
     side = device.core.mxu_dim
     q, heads, kv_heads = (hw.array(x) for x in (term.q_len, term.heads, term.kv_heads))
     rows = np.maximum(q * heads / np.maximum(kv_heads, 1.0), 1e-30)

@@ -1,4 +1,7 @@
-"""Matrix products on the systolic arrays of a TPU: XLA's fused matmul and Pallas kernels with an explicit block grid."""
+"""Matrix products on the systolic arrays of a TPU.
+
+XLA's fused matmul and Pallas kernels with an explicit block grid.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Robust fit of TPU and Ascend parameters on measured rows: soft-L1 on the log error, weak priors, sparse derivatives."""
+"""Robust fit of TPU and Ascend parameters on measured rows: soft-L1 on the log error, weak priors.
+
+Sparse derivatives.
+"""
 
 from __future__ import annotations
 

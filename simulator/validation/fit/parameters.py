@@ -1,4 +1,8 @@
-"""Calibrated figures of TPU and Ascend profiles and kernel tables as fit parameters that are written back where they stand."""
+"""Calibrated figures of TPU and Ascend profiles and kernel tables as fit parameters that are written back where they stand.
+
+Alibrated figures of TPU and Ascend profiles and kernel tables as fit parameters that are written back where they
+stand.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,26 @@ from simulator.validation.predict.tpu_ascend import REFERENCE, Device, Group, Ha
 
 # Shares of a datasheet rate: a fit may not exceed the datasheet.
 SHARES = frozenset(
-    "cube hbm l2_panel l2_stream unhidden hbm_vector mxu hbm_stream hbm_copy serial_stages workspace eight_bit_stream "
-    "sparse_gather stream_share first_share hidden exchange_share combine_share".split()
+    [
+        "cube",
+        "hbm",
+        "l2_panel",
+        "l2_stream",
+        "unhidden",
+        "hbm_vector",
+        "mxu",
+        "hbm_stream",
+        "hbm_copy",
+        "serial_stages",
+        "workspace",
+        "eight_bit_stream",
+        "sparse_gather",
+        "stream_share",
+        "first_share",
+        "hidden",
+        "exchange_share",
+        "combine_share",
+    ]
 )
 # Width of the weak log-normal prior around the present value, by field; STIFF ones say what they mean.
 SPREAD = {"traffic": 0.1, "cube": 0.1, "hbm": 0.2, "hbm_stream": 0.1, "l2_stream": 0.2}
@@ -25,7 +47,10 @@ DEFAULT_SPREAD = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One figure: an efficiency of an architecture (entry -1), or a value of a kernel entry (base or architecture's own)."""
+    """One figure: an efficiency of an architecture (entry -1).
+
+    Or a value of a kernel entry (base or architecture's own).
+    """
 
     family: str
     entry: int
@@ -120,7 +145,9 @@ def write_back(values: Mapping[Parameter, float], rows: Mapping[Parameter, int])
 def _edited(line: str, parameter: Parameter, value: float, rows: int) -> str:
     found = re.search(rf"\b{parameter.name}: \{{value: ([-+0-9.eE]+)([^,}}]*)", line)
     if found is None:
-        raise ValueError(f"{parameter.figure.file}:{parameter.figure.line}: {parameter.name} is not written on one line")
+        raise ValueError(
+            f"{parameter.figure.file}:{parameter.figure.line}: {parameter.name} is not written on one line"
+        )
     number = float(found.group(1)) * value / parameter.figure.value
     line = f"{line[: found.start(1)]}{number:.3g}{line[found.end(1) :]}"
     if not rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from simulator.validation.fit.least_squares import Problem, fit, row_counts, sec
 from simulator.validation.fit.parameters import Parameter, efficiencies, kernel_values, write_back
 from simulator.validation.predict.prediction import FloatArray
 from simulator.validation.predict.table import MEASURED
+from simulator.validation.predict.tpu_ascend import Group
 
 FOLDS = 5
 
@@ -38,13 +39,17 @@ class Outcome:
     held_out: FloatArray
 
 
-def problem_of(stage: Stage, folder: Path, vendor: str, prefix: str, suspects: Sequence[str]) -> tuple[Problem, pd.DataFrame]:
+def problem_of(
+    stage: Stage, folder: Path, vendor: str, prefix: str, suspects: Sequence[str]
+) -> tuple[Problem, pd.DataFrame]:
     """The stage's rows of one vendor as a fit problem, and the rows themselves."""
     groups, frames, offset = [], [], 0
     parameters: list[Parameter] = [p for d in stage.devices for p in efficiencies(d, stage.efficiencies)]
     for name in stage.tables:
         table = pd.read_csv(folder / "kernels" / f"{name}.csv", dtype=str, keep_default_na=False)
-        table = table[table["device"].str.startswith(prefix) & table["op"].str.contains(stage.match)].reset_index(drop=True)
+        table = table[table["device"].str.startswith(prefix) & table["op"].str.contains(stage.match)].reset_index(
+            drop=True
+        )
         module = importlib.import_module(f"simulator.validation.predict.{name}_tpu_ascend")
         inputs = table.drop(columns=[c for c in table.columns if c in MEASURED])
         for group in module.groups(inputs):
@@ -53,7 +58,7 @@ def problem_of(stage: Stage, folder: Path, vendor: str, prefix: str, suspects: S
         frames.append(table.assign(family=name))
         parameters += kernel_values(name, vendor)
     rows = pd.concat(frames, ignore_index=True)
-    measured = rows["us"].astype(float).to_numpy() * 1e-6
+    measured = np.asarray(rows["us"].astype(float), dtype=np.float64) * 1e-6
     used = ~rows["id"].isin(list(suspects)).to_numpy()
     problem = Problem(groups, measured, used, parameters)
     counts = row_counts(problem)
@@ -83,7 +88,5 @@ def _errors(problem: Problem, seconds: FloatArray) -> FloatArray:
     return np.asarray(np.abs(seconds / problem.measured - 1.0))
 
 
-def _shifted(group, offset: int):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
+def _shifted(group: Group, offset: int) -> Group:
     return replace(group, index=group.index + offset)

@@ -19,7 +19,11 @@ from simulator.validation.predict.tpu_ascend import Device, Group, Seconds, clas
 
 
 def predict(rows: pd.DataFrame) -> Prediction:
-    """Time of each row. Columns: device, unit, op, dtype, kv_dtype, batch, q_len, kv_len, heads, kv_heads, head_dim, window, fw, kernel."""
+    """Time of each row.
+
+    Columns: device, unit, op, dtype, kv_dtype, batch, q_len, kv_len, heads, kv_heads, head_dim, window, fw,
+    kernel.
+    """
     return predict_groups(groups(rows), len(rows))
 
 

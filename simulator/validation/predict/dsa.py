@@ -141,7 +141,7 @@ def _kernel_seconds(phase: str, kv_dtype: str, t: Tokens, model: SparseModel, ra
 
 def _sparse(t: Tokens, model: SparseModel, kv_dtype: str, kernel: Kernel) -> Attention:
     narrow = kv_dtype == "fp8" and bool(kernel.traits.get("eight_bit_core", False))
-    return sparse_term(t, model.top_k, "bfloat16", bool(kernel.traits.get("all_slots", True)), narrow)
+    return sparse_term(t, model.top_k, "bfloat16", kernel.values.get("idle_slot", 0.0), narrow)
 
 
 def _compressed(t: Tokens, model: SparseModel, ratio: float, kv_dtype: str, kernel: Kernel) -> Attention:

@@ -69,13 +69,13 @@ class Tokens:
         return self.past + self.q
 
 
-def sparse_term(t: Tokens, top_k: float, kv_dtype: str, all_slots: bool, eight_bit: bool) -> Attention:
+def sparse_term(t: Tokens, top_k: float, kv_dtype: str, idle_slot: float, eight_bit: bool) -> Attention:
     """Absorbed attention over the selected rows.
 
-    All_slots: the kernel computes top_k slots even where fewer tokens exist.
+    idle_slot: share of a row's cost that one of the top_k slots without a row still takes.
     """
     mean = np.asarray(selected_pairs(t.q, t.kv, top_k), dtype=np.float64) / np.maximum(t.q, 1.0)
-    slots = np.full_like(mean, top_k) if all_slots else mean
+    slots = mean + idle_slot * np.maximum(top_k - mean, 0.0)
     return _shared(t.count, slots, t.heads, 576, CACHE_BYTES, kv_dtype, eight_bit)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from simulator.devices.cost import Cost
@@ -24,32 +26,35 @@ from simulator.validation.predict.dsa_layers import (
     top_k_terms,
 )
 from simulator.validation.predict.gpu_groups import Seconds
-from simulator.validation.predict.mla_layers import core_term, cpu_factor, projections_cost
+from simulator.validation.predict.mla_layers import core_term, cpu_factor, layer_products
 from simulator.validation.predict.prediction import FloatArray
 
 
 def layer_seconds(t: Tokens, model: SparseModel, ratio: float, runtime: str, core: dict[str, str]) -> Seconds:
     """Costs a layer of ``t`` on a GPU with the kernel of its attention core and layer entry."""
-    cache: dict[str, tuple[FloatArray, FloatArray]] = {}
+    cache: dict[str, tuple[Cost, FloatArray, FloatArray]] = {}
     indexed = not model.v4 or ratio < WINDOW
     long = (t.kv / ratio > model.top_k) & indexed & (core["phase"] != "dense_prefill")
+    absorbed = core["phase"] != "dense_prefill"
+    items = partial(sparse_projections, model, ratio=ratio, absorbed=absorbed)
 
-    def fixed_parts(gpu: Gpu) -> tuple[FloatArray, FloatArray]:
+    def fixed_parts(gpu: Gpu) -> tuple[Cost, FloatArray, FloatArray]:
         if gpu.name not in cache:
-            cache[gpu.name] = (
-                _products(t, model, ratio, gpu, runtime, core),
-                _indexer(t, model, ratio, gpu, runtime, core),
-            )
+            products = layer_products(items, t.count, t.heads, gpu, runtime, core["gemm_dtype"])
+            indexer = _indexer(t, model, ratio, gpu, runtime, core)
+            cache[gpu.name] = (products, indexer, _dense_seconds(t, model, gpu, runtime, core))
         return cache[gpu.name]
 
     def seconds(gpu: Gpu, kernel: Kernel) -> FloatArray:
-        products, indexer = fixed_parts(gpu)
+        products, indexer, dense = fixed_parts(gpu)
         attention = attention_cost(_core(t, model, ratio, core, kernel), gpu, kernel, warm=True)
-        extra = np.where(long, indexer + kernel.values.get("long_floor", 0.0), 0.0)
-        parts = [Cost(products * kernel.values.get("projection_ratio", 1.0)), Cost(extra), attention]
+        if kernel.traits.get("dense_short", False):
+            attention = Cost(np.where(t.kv <= model.top_k, dense, attention.seconds), attention.busy)
+        extra = Cost(np.where(long, indexer + kernel.values.get("long_floor", 0.0), 0.0))
         host = host_seconds(kernel, cpu_factor(gpu), t.batch, long)
         elements = sparse_activations(model, t)
-        return np.asarray(module_cost(parts, gpu, kernel, elements, host).seconds, dtype=np.float64)
+        cost = module_cost([products, extra, attention], gpu, kernel, elements, host)
+        return np.asarray(cost.seconds, dtype=np.float64)
 
     return seconds
 
@@ -60,17 +65,16 @@ def _core(t: Tokens, model: SparseModel, ratio: float, core: dict[str, str], ker
         return core_term(model.layer, t.batch, t.q, t.kv, t.heads, "expanded", narrow)
     if model.v4:
         return compressed_term(t, model.top_k, ratio, core["kv_dtype"], narrow)
-    return sparse_term(t, model.top_k, core["kv_dtype"], bool(kernel.traits.get("all_slots", True)), narrow)
+    return sparse_term(t, model.top_k, core["kv_dtype"], kernel.values.get("idle_slot", 0.0), narrow)
 
 
-def _products(t: Tokens, model: SparseModel, ratio: float, gpu: Gpu, runtime: str, core: dict[str, str]) -> FloatArray:
-    """Products of a layer, grouped by head count because the weights of a layer share the L2."""
-    out = np.zeros_like(t.heads)
-    for count in np.unique(t.heads):
-        at = t.heads == count
-        items = list(sparse_projections(model, float(count), ratio, core["phase"] != "dense_prefill"))
-        out[at] = np.asarray(projections_cost(items, t.count[at], gpu, runtime, core["gemm_dtype"]).seconds)
-    return out
+def _dense_seconds(t: Tokens, model: SparseModel, gpu: Gpu, runtime: str, core: dict[str, str]) -> FloatArray:
+    """The core of short prompts in stacks that run them as plain multi-head attention."""
+    table = load_kernels(runtime, "mla", "nvidia")
+    facts = {"kv_dtype": core["kv_dtype"], "dtype": "bfloat16", "generation": gpu.architecture}
+    kernel = table.select(gpu.architecture, phase="prefill", **facts)
+    term = core_term(model.layer, t.batch, t.q, t.kv, t.heads, "expanded", core["kv_dtype"] == "fp8")
+    return np.asarray(attention_cost(term, gpu, kernel, warm=True).seconds, dtype=np.float64)
 
 
 def _indexer(t: Tokens, model: SparseModel, ratio: float, gpu: Gpu, runtime: str, core: dict[str, str]) -> FloatArray:

@@ -1,4 +1,7 @@
-"""Sparse attention (top-k selected keys), its indexer, and V4's compressed-attention modules on TPU and Ascend devices."""
+"""Sparse attention (top-k selected keys), its indexer.
+
+And V4's compressed-attention modules on TPU and Ascend devices.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ OPS = ("dsa_attn", "dsv4_csa_attn", "dsv4_indexer_topk", "dsv4_csa_module_decode
 
 
 def predict(rows: pd.DataFrame) -> Prediction:
-    """Time of each row. Columns: device, unit, op, dtype, batch, q_len, past_len, heads, idx_heads, topk, compress, fw, kernel."""
+    """Time of each row.
+
+    Columns: device, unit, op, dtype, batch, q_len, past_len, heads, idx_heads, topk, compress, fw, kernel.
+    """
     return predict_groups(groups(rows), len(rows))
 
 
@@ -46,7 +52,13 @@ def groups(rows: pd.DataFrame, hardware: Hardware = BUNDLED) -> Iterator[Group]:
             continue
         facts = {"op": key["op"], "kernel": key["kernel"]}
         group = Group(
-            index, key["device"], key["unit"], stack_of(key["fw"]), "dsa", facts, _part(part, key["op"], key["compress"])
+            index,
+            key["device"],
+            key["unit"],
+            stack_of(key["fw"]),
+            "dsa",
+            facts,
+            _part(part, key["op"], key["compress"]),
         )
         if key["op"] == "dsv4_csa_module_decode":
             group = replace(group, seconds=_module(part, key["compress"], group, hardware))
@@ -64,15 +76,13 @@ def _part(rows: pd.DataFrame, op: str, compress: str) -> Seconds:
         )
 
         def index(device: Device, kernel: Kernel) -> FloatArray:
-            cost = (tpu_scores if isinstance(device, Tpu) else ascend_scores)(scores, device, kernel)  # type: ignore[operator]
-            return np.asarray(cost.seconds, dtype=np.float64)
+            scored = tpu_scores(scores, device, kernel) if isinstance(device, Tpu) else ascend_scores(scores, device, kernel)
+            ignore[operator] return np.asarray(scored.seconds, dtype=np.float64)
 
         return index
     selected = np.minimum(number(rows, "topk", 2048.0), visible) + (WINDOW if per_entry > 1 else 0.0)
     width = LATENT if op.startswith("dsv4") else LATENT + ROPE
-    term = Attention(
-        batch, q, selected, number(rows, "heads", 128.0), 1, width, LATENT, kv_shared=True, selected=True
-    )
+    term = Attention(batch, q, selected, number(rows, "heads", 128.0), 1, width, LATENT, kv_shared=True, selected=True)
     pool = batch * visible * width * 2.0
 
     def attend(device: Device, kernel: Kernel) -> FloatArray:
@@ -92,9 +102,7 @@ def _module(rows: pd.DataFrame, compress: str, group: Group, hardware: Hardware)
     tokens = number(rows, "batch", 1.0) * number(rows, "q_len", 1.0)
 
     def seconds(device: Device, kernel: Kernel) -> FloatArray:
-        inner = sum(
-            (cost(device, hardware.kernel(part, device)) for part, cost in parts), start=np.zeros(len(tokens))
-        )
+        inner = sum((cost(device, hardware.kernel(part, device)) for part, cost in parts), start=np.zeros(len(tokens)))
         around = kernel.values.get("module_start", 0.0) + tokens * kernel.values.get("module_token", 0.0)
         return np.asarray(inner + around, dtype=np.float64)
 

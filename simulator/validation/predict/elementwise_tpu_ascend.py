@@ -37,7 +37,7 @@ def groups(rows: pd.DataFrame) -> Iterator[Group]:
 
 
 def axis_of(extra: str) -> str:
-    """"last" if the worked axis is contiguous (a transposition keeps the last axis), else "strided"."""
+    """ "last" if the worked axis is contiguous (a transposition keeps the last axis), else "strided"."""
     found = _AXIS.search(extra)
     if found:
         return "last" if int(found.group(1)) == len(found.group(2).split("x")) - 1 else "strided"

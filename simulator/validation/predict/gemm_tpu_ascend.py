@@ -46,11 +46,11 @@ def blocks_in(kernel: str) -> dict[str, Trait]:
 
 
 def _seconds(rows: pd.DataFrame, precision: Precision, host: bool) -> Seconds:
-    shape = [number(rows, axis, 1.0) for axis in "mnk"]
+    m, n, k = (number(rows, axis, 1.0) for axis in "mnk")
 
     def seconds(device: Device, kernel: Kernel) -> FloatArray:
         out = str(kernel.traits.get("output", "bfloat16"))
-        term = Matmul(*shape, precision.activation, precision.weight, out, precision.rate)
+        term = Matmul(m, n, k, precision.activation, precision.weight, out, precision.rate)
         cost = tpu_cost(term, device, kernel) if isinstance(device, Tpu) else ascend_cost(term, device, kernel)
         dispatch = kernel.values.get("host_dispatch", 0.0) if host else 0.0
         return np.asarray(cost.seconds + dispatch, dtype=np.float64)

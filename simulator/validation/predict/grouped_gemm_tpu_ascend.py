@@ -23,7 +23,10 @@ _SIZES = re.compile(r"\bm=(\d+(?:/\d+)*)")
 
 
 def predict(rows: pd.DataFrame) -> Prediction:
-    """Time of each row. Columns: device, unit, op, dtype, groups, m_per_group, n, k, fw, kernel; group sizes in note."""
+    """Time of each row.
+
+    Columns: device, unit, op, dtype, groups, m_per_group, n, k, fw, kernel; group sizes in note.
+    """
     return predict_groups(groups(rows), len(rows))
 
 

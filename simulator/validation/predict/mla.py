@@ -6,6 +6,7 @@ Other vendors in their module.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -34,8 +35,8 @@ from simulator.validation.predict.mla_layers import (
     activation_elements,
     core_term,
     cpu_factor,
+    layer_products,
     projections,
-    projections_cost,
 )
 from simulator.validation.predict.precision import precision_of
 from simulator.validation.predict.prediction import FloatArray, Prediction
@@ -128,7 +129,8 @@ def _layer(rows: pd.DataFrame, runtime: str, core: dict[str, str]) -> Seconds:
     def products(gpu: Gpu, absorbed: bool) -> Cost:
         key = (gpu.name, absorbed)
         if key not in cache:
-            cache[key] = _products(tokens, heads, gpu, runtime, core["gemm_dtype"], absorbed)
+            items = partial(projections, SHAPE, absorbed=absorbed)
+            cache[key] = layer_products(items, tokens, heads, gpu, runtime, core["gemm_dtype"])
         return cache[key]
 
     def seconds(gpu: Gpu, kernel: Kernel) -> FloatArray:
@@ -136,21 +138,9 @@ def _layer(rows: pd.DataFrame, runtime: str, core: dict[str, str]) -> Seconds:
         narrow = "fp8" in (core["dtype"], core["kv_dtype"]) and bool(kernel.traits.get("eight_bit_core", True))
         attention = attention_cost(core_term(SHAPE, batch, q_len, kv_len, heads, form, narrow), gpu, kernel, warm=True)
         absorbed = form == "absorbed"
-        ratio = kernel.values.get("projection_ratio", 1.0)
-        gemms = products(gpu, absorbed)
-        scaled = Cost(gemms.seconds * ratio, gemms.busy, gemms.bytes)
         elements = activation_elements(SHAPE, tokens, heads, absorbed)
+        parts = [products(gpu, absorbed), attention]
         host = host_seconds(kernel, cpu_factor(gpu))
-        return np.asarray(module_cost([scaled, attention], gpu, kernel, elements, host).seconds, dtype=np.float64)
+        return np.asarray(module_cost(parts, gpu, kernel, elements, host).seconds, dtype=np.float64)
 
     return seconds
-
-
-def _products(tokens: FloatArray, heads: FloatArray, gpu: Gpu, runtime: str, gemm_dtype: str, absorbed: bool) -> Cost:
-    """Products of a layer, grouped by head count because the weights of a layer share the L2."""
-    out = np.zeros_like(tokens)
-    for count in np.unique(heads):
-        at = heads == count
-        items = list(projections(SHAPE, float(count), absorbed))
-        out[at] = projections_cost(items, tokens[at], gpu, runtime, gemm_dtype).seconds
-    return Cost(out, {"tensor": out}, {})

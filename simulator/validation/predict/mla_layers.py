@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from simulator.devices.cost import Cost
-from simulator.devices.gpu.attention import attention_cost
 from simulator.devices.gpu.matmul import matmul_cost
 from simulator.ops.work import Attention, Matmul
 from simulator.profiles import ProfileError, load_kernels, load_system
 from simulator.profiles.gpu import Gpu
-from simulator.profiles.kernels import Kernel
 from simulator.validation.predict.precision import Precision, precision_of
 from simulator.validation.predict.prediction import FloatArray
 
@@ -89,10 +87,11 @@ def activation_elements(shape: MlaShape, tokens: FloatArray, heads: FloatArray, 
     return tokens * (2 * shape.hidden + shape.q_rank + shape.stored + heads * per_head)
 
 
-def projections_cost(
-    items: list[Projection], tokens: FloatArray, gpu: Gpu, runtime: str, gemm_dtype: str, ratio: float = 1.0
-) -> Cost:
-    """Cost of the products of a layer replayed as a whole: every weight is as cold as the layer's weights make it."""
+def projections_cost(items: list[Projection], tokens: FloatArray, gpu: Gpu, runtime: str, gemm_dtype: str) -> Cost:
+    """Cost of the products of a layer replayed as a whole: every weight is as cold as the layer's weights make it.
+
+    busy["launch"]: launch floors and starts of the quantisation passes.
+    """
     weight = precision_of(gemm_dtype) or BF16
     total = sum(p.parameters for p in items)
     table = load_kernels(runtime, "gemm", "nvidia")
@@ -125,6 +124,18 @@ def cpu_factor(gpu: Gpu) -> float:
         return 1.0
 
 
-def core_cost(term: Attention, gpu: Gpu, kernel: Kernel) -> Cost:
-    """The attention core of a replayed layer."""
-    return attention_cost(term, gpu, kernel, warm=True)
+def layer_products(
+    items: Callable[[float], Iterable[Projection]],
+    tokens: FloatArray,
+    heads: FloatArray,
+    gpu: Gpu,
+    runtime: str,
+    gemm_dtype: str,
+) -> Cost:
+    """``projections_cost`` of rows with different head counts; ``items`` lists the products of a rank with so many."""
+    seconds, launch = np.zeros_like(tokens), np.zeros_like(tokens)
+    for count in np.unique(heads):
+        at = heads == count
+        part = projections_cost(list(items(float(count))), tokens[at], gpu, runtime, gemm_dtype)
+        seconds[at], launch[at] = part.seconds, part.busy["launch"]
+    return Cost(seconds, {"launch": launch})

@@ -26,7 +26,10 @@ _16BIT = Precision("bfloat16", "bfloat16", "bf16")
 
 
 def predict(rows: pd.DataFrame) -> Prediction:
-    """Time of each row. Columns: device, unit, op, dtype, kv_dtype, gemm_dtype, batch, q_len, kv_len, heads, fw, kernel."""
+    """Time of each row.
+
+    Columns: device, unit, op, dtype, kv_dtype, gemm_dtype, batch, q_len, kv_len, heads, fw, kernel.
+    """
     return predict_groups(groups(rows), len(rows))
 
 
@@ -63,7 +66,9 @@ def _attention(rows: pd.DataFrame, key: dict[str, str]) -> Seconds:
     )
 
     def seconds(device: Device, kernel: Kernel) -> FloatArray:
-        cost = tpu_attention(term, device, kernel) if isinstance(device, Tpu) else ascend_attention(term, device, kernel)
+        cost = (
+            tpu_attention(term, device, kernel) if isinstance(device, Tpu) else ascend_attention(term, device, kernel)
+        )
         return np.asarray(cost.seconds, dtype=np.float64)
 
     return seconds

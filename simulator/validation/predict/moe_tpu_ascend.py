@@ -22,7 +22,10 @@ _16BIT = Precision("bfloat16", "bfloat16", "bf16")
 
 
 def predict(rows: pd.DataFrame) -> Prediction:
-    """Time of each row. Columns: device, unit, op, dtype, tokens (per rank), hidden, inter, topk, experts, tp, ep, fw, kernel."""
+    """Time of each row.
+
+    Columns: device, unit, op, dtype, tokens (per rank), hidden, inter, topk, experts, tp, ep, fw, kernel.
+    """
     return predict_groups(groups(rows), len(rows))
 
 

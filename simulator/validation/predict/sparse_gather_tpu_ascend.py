@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from simulator.devices.ascend.scatter import routing_cost, scatter_cost
-from simulator.devices.ascend.vector import elementwise_cost, gather_cost, memory_seconds
+from simulator.devices.ascend.scatter import Routing, routing_cost, scatter_cost
+from simulator.devices.ascend.vector import elementwise_cost, gather_cost
 from simulator.devices.tpu.sparse import gather_cost as tpu_gather
 from simulator.ops.work import Elementwise, Gather
 from simulator.profiles import Kernel
 from simulator.profiles.ascend import Ascend
 from simulator.profiles.tpu import Tpu
-from simulator.validation.predict.elementwise_tpu_ascend import axis_of, launched
+from simulator.validation.predict.elementwise_tpu_ascend import axis_of
 from simulator.validation.predict.gpu_rows import number
 from simulator.validation.predict.prediction import FloatArray, Prediction
 from simulator.validation.predict.tpu_ascend import Device, Group, Seconds, classes, predict_groups, stack_of
@@ -46,47 +46,47 @@ def _seconds(rows: pd.DataFrame, key: dict[str, str]) -> Seconds:
             both = Gather((np.maximum(sources, moved) + moved) / 2.0, cols * size, key["op"])
             return np.asarray(tpu_gather(both, device, kernel).seconds, dtype=np.float64)
         if key["op"] == "moe_init_routing":
-            return _routing(moved, cols * size, key["extra"], device, kernel)
+            return _routing((sources, moved, cols), size, key["extra"], device, kernel)
+        if key["op"] == "moe_re_routing":
+            return _rerouting(moved, cols * size, key["extra"], device, kernel)
         if key["op"] == "kv_cache_scatter":
             return np.asarray(scatter_cost(moved, cols * size, 2, device, kernel).seconds, dtype=np.float64)
         if key["op"] in ("gather_elements", "scatter_elements"):
-            return _elements(sources, moved, cols, size, key, device, kernel)
+            return _elements((sources, moved, cols), size, key, device, kernel)
         return np.asarray(gather_cost(Gather(moved, cols * size, key["op"]), device, kernel).seconds, dtype=np.float64)
 
     return seconds
 
 
-def _routing(pairs: FloatArray, row_bytes: FloatArray, extra: str, device: Ascend, kernel: Kernel) -> FloatArray:
-    """Rows kept: those of the local experts, unless a capacity pads every expert."""
+def _routing(
+    shape: tuple[FloatArray, FloatArray, FloatArray], size: float, extra: str, device: Ascend, kernel: Kernel
+) -> FloatArray:
+    """Rows kept are those of the local experts, as many of the pairs as the expert range holds."""
+    tokens, pairs, cols = shape
     low, _, high = option(extra, "range").partition("-")
     experts = float(option(extra, "experts") or 1)
-    share = (float(high or experts) - float(low or 0)) / experts
-    kept = pairs * min(1.0, share)
-    capacity = float(option(extra, "cap") or 0)
-    if capacity and option(extra, "drop") == "1":
-        kept = np.full_like(pairs, experts * share * capacity)
-    quantised = option(extra, "quant") not in ("", "-1")
-    out = row_bytes / 2.0 if quantised else row_bytes
-    cost = routing_cost(pairs, kept, row_bytes, out, quantised, device, kernel)
-    return np.asarray(cost.seconds, dtype=np.float64)
+    share = min(1.0, (float(high or experts) - float(low or 0)) / experts)
+    quantised = {"0": "static", "1": "dynamic"}.get(option(extra, "quant"), "")
+    work = Routing(pairs, tokens, pairs * share, cols, size, option(extra, "drop") == "1", quantised)
+    return np.asarray(routing_cost(work, device, kernel).seconds, dtype=np.float64)
 
 
 def _elements(
-    sources: FloatArray,
-    moved: FloatArray,
-    cols: FloatArray,
-    size: float,
-    key: dict[str, str],
-    device: Ascend,
-    kernel: Kernel,
+    shape: tuple[FloatArray, FloatArray, FloatArray], size: float, key: dict[str, str], device: Ascend, kernel: Kernel
 ) -> FloatArray:
-    """Element-wise gather or scatter along one axis; a strided axis is transposed there and back."""
-    n = moved * cols
-    whole = sources * cols * size
+    """Element-wise gather or scatter along one axis: issue-bound, one element after the other."""
+    sources, moved, cols = shape
+    n, whole = moved * cols, sources * cols * size
     scatter = key["op"] == "scatter_elements"
     read = n * (size + INDEX_BYTES) + (whole if scatter else 0.0)
     written = n * size + (whole if scatter else 0.0)
     cost = elementwise_cost(Elementwise(key["op"], moved, cols, read, written, 4.0), device, kernel)
-    transposed = launched(key["kernel"]).get("Transpose", 0)
-    plain = memory_seconds(2.0 * n * size, 2.0 * n * size, device)
-    return np.asarray(cost.seconds + transposed * plain, dtype=np.float64)
+    return np.asarray(cost.seconds, dtype=np.float64)
+
+
+def _rerouting(moved: FloatArray, row_bytes: FloatArray, extra: str, device: Ascend, kernel: Kernel) -> FloatArray:
+    """Rows of every (rank, expert) segment brought together; each core walks the table of segments."""
+    segments = float(option(extra, "experts") or 1) * float(option(extra, "ranks") or 1)
+    walk = segments * kernel.values.get("segment_seconds", 0.0)
+    cost = gather_cost(Gather(moved, row_bytes, "moe_re_routing"), device, kernel)
+    return np.asarray(cost.seconds + walk, dtype=np.float64)

@@ -1,7 +1,7 @@
 """Rows of measurement tables that one kernel of one TPU or Ascend device serves, and their prediction.
 
-A family module turns rows into ``Group`` objects; prediction costs each group on the bundled profiles, calibration costs
-the same groups on trial values (``Hardware``).
+A family module turns rows into ``Group`` objects; prediction costs each group on the bundled profiles, calibration
+costs the same groups on trial values (``Hardware``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ REFERENCE = {"google": "jax", "huawei": "cann"}
 class Group:
     """Rows (positions ``index``) of one device and kernel; ``seconds`` costs them all in one call.
 
-    stack: name of the software stack without its version. facts: what the vendor's kernel table is asked with. traits: choices spelled out in the kernel's name (block sizes).
+    stack: name of the software stack without its version. facts: what the vendor's kernel table is asked with.
+    traits: choices spelled out in the kernel's name (block sizes).
     """
 
     index: npt.NDArray[np.intp]

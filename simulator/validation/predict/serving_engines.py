@@ -1,0 +1,133 @@
+"""Engines behind serving rows: profiles resolved once, step tables built once per distinct engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from simulator.models.formats import Formats
+from simulator.models.layout import Layout
+from simulator.models.memory import memory
+from simulator.profiles import list_names, load_model
+from simulator.profiles.model import Model
+from simulator.profiles.runtime import Host
+from simulator.profiles.scenario import Decode, Parallel, Phases, Scenario, Speculative
+from simulator.serving.engine import Engine, Frontend
+from simulator.serving.step_table import DecodeTable, PrefillTable, StepTable
+from simulator.study.deployment import Deployment, assemble
+from simulator.study.node_cost import Machine
+from simulator.study.step_tables import decode_table, prefill_table
+from simulator.validation.predict.serving_formats import formats_for
+from simulator.validation.predict.systems import system_for
+
+MEMORY_SHARE = 0.92
+RESERVED_BYTES = 3e9
+NO_HOST = Host(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What decides the step times of an engine."""
+
+    model: str
+    device: str
+    runtime: str
+    precision: str
+    layout: Layout
+    drafts: int = 0
+
+
+@lru_cache(maxsize=1)
+def known_models() -> frozenset[str]:
+    """Names of all models."""
+    return frozenset(list_names("model"))
+
+
+@dataclass(slots=True)
+class Fleet:
+    """Engines by key; tables are made when first asked for."""
+
+    deployments: dict[Key, Deployment] = field(default_factory=dict)
+    machines: dict[tuple[str, str, str], Machine] = field(default_factory=dict)
+    decodes: dict[tuple[Key, int], DecodeTable] = field(default_factory=dict)
+    prefills: dict[Key, PrefillTable] = field(default_factory=dict)
+
+    def deployment(self, key: Key) -> Deployment:
+        """The deployment of one replica."""
+        if key not in self.deployments:
+            sizes = key.layout
+            system = system_for(key.device, sizes.devices)
+            parallel = Parallel(tp=sizes.tp, pp=sizes.pp, dp=sizes.dp, ep=sizes.ep)
+            scenario = Scenario(
+                name=key.model,
+                model=key.model,
+                runtime=key.runtime,
+                num_devices=parallel.devices,
+                system=system.name,
+                phases=Phases(decode=Decode(1, 1)),
+                parallel=parallel,
+                speculative=Speculative(key.drafts, 1.0) if key.drafts else None,
+            )
+            self.deployments[key] = assemble(scenario)
+        return self.deployments[key]
+
+    def formats(self, key: Key) -> Formats:
+        """Number formats of an engine."""
+        d = self.deployment(key)
+        return formats_for(d.model, key.precision, d.device, d.runtime.name)
+
+    def machine(self, key: Key) -> Machine:
+        """Cost models of an engine."""
+        d = self.deployment(key)
+        name = (d.device.name, d.system.name, d.runtime.name)
+        return self.machines.setdefault(name, Machine(d.device, d.system, d.runtime.name))
+
+    def decode(self, key: Key, largest: int) -> DecodeTable:
+        """Decode table up to ``largest`` sequences a rank (rounded up to a power of two)."""
+        size = 1 << max(largest - 1, 1).bit_length()
+        if (key, size) not in self.decodes:
+            parts = self.deployment(key), key.layout, self.formats(key), self.machine(key)
+            self.decodes[key, size] = decode_table(*parts, size, key.drafts)
+        return self.decodes[key, size]
+
+    def prefill(self, key: Key) -> PrefillTable:
+        """Prefill table."""
+        if key not in self.prefills:
+            self.prefills[key] = prefill_table(self.deployment(key), key.layout, self.formats(key), self.machine(key))
+        return self.prefills[key]
+
+    def cache_tokens(self, key: Key) -> float:
+        """KV capacity of one rank in tokens."""
+        d = self.deployment(key)
+        capacity = d.device.memory.capacity / d.ranks_per_device * MEMORY_SHARE - RESERVED_BYTES
+        return memory(d.model, key.layout, self.formats(key)).cache_tokens(capacity)
+
+    def engine(self, key: Key, largest: int, phases: tuple[str, ...] = ("decode", "prefill"), **limits: float) -> Engine:
+        """The engine of ``key``; largest: sequences of a rank its decode table covers."""
+        d = self.deployment(key)
+        host = d.runtime.host or NO_HOST
+        table = StepTable(
+            self.decode(key, largest) if "decode" in phases else None,
+            self.prefill(key) if "prefill" in phases else None,
+        )
+        front = Frontend(host.first_token + d.model.num_layers * kernels_per_layer(d.model) * host.eager_layer, host.request, host.prompt_token)
+        ranks = key.layout.dp * key.layout.pp
+        return Engine(
+            table,
+            front,
+            host.step,
+            host.sequence,
+            token_budget=int(limits.get("token_budget", 8192)),
+            max_sequences=int(limits.get("max_sequences", 4096)),
+            cache_tokens=max(self.cache_tokens(key), 1.0),
+            schedule=d.runtime.schedule,
+            ranks=ranks,
+            poll_steps=int(limits.get("poll_steps", 1)),
+            accepted=limits.get("accepted", 1.0),
+        )
+
+
+def kernels_per_layer(model: Model) -> float:
+    """Kernels of an eager layer relative to a dense grouped-query one: latent or linear attention and experts add as many again."""
+    more = model.mla is not None or model.delta_net is not None or model.compressed is not None
+    return 1.0 + float(more) + float(model.moe is not None)

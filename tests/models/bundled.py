@@ -1,0 +1,17 @@
+"""Bundled models, loaded once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from simulator.profiles import load_model
+from simulator.profiles.model import Model
+
+NAMES = sorted(p.stem for p in (Path(__file__).resolve().parents[2] / "workloads" / "models").glob("*.yaml"))
+
+
+@lru_cache(maxsize=None)
+def model(name: str) -> Model:
+    """The bundled model ``name``."""
+    return load_model(name)
