@@ -39,6 +39,19 @@ def deepseek_step(micro_batches: int = 2) -> tuple[Program, Times]:
     return program_of(graph, {t: rng.uniform(1e-6, 2e-4) if work.terms else 0.0 for t, work in graph.work().items()})
 
 
+def cost_and_replay(scenarios: int) -> tuple[float, float]:
+    """Steps per second of building, costing and replaying a sweep of batch and context; seconds of a single step."""
+    from simulator.study.deployment import deploy
+    from simulator.study.step import run_step, shape_of
+
+    deployment = deploy("deepseek-v3.2-chat")
+    phase = deployment.scenario.phases.decode
+    rng = np.random.default_rng(2)
+    sweep_shape = shape_of(deployment, phase, rng.integers(8, 256, scenarios), rng.integers(1024, 16384, scenarios))
+    one = best_of(lambda: run_step(deployment, phase))
+    return scenarios / best_of(lambda: run_step(deployment, phase, sweep_shape)), one
+
+
 def best_of(run: Callable[[], object]) -> float:
     """Seconds of the fastest of a few runs."""
     seconds = []
@@ -81,6 +94,8 @@ def main() -> None:
     times = sweep(program, arguments.scenarios)
     steps = arguments.scenarios / best_of(lambda: summarise(program, times))
     print(f"{'summary':<10}{arguments.scenarios:>10}{steps * len(program):>14.3g}{steps:>12.4g}")
+    rate, one = cost_and_replay(arguments.scenarios)
+    print(f"build + cost + replay of {arguments.scenarios} steps: {rate:.4g} steps/s; of one step: {1e3 * one:.0f} ms")
 
 
 if __name__ == "__main__":

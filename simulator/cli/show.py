@@ -31,12 +31,14 @@ def show(
 
 
 def _show_model(name: str, kv_format: str, format: str) -> None:
+    from dataclasses import asdict
+
     from simulator.models.parameters import summary
     from simulator.profiles.library import load_model
     from simulator.report.terminal import Column, print_json, print_table, rows_to_csv
 
     model = load_model(name)
-    row = {"model": model.name, **summary(model, kv_format)}
+    row = {"model": model.name, **asdict(summary(model, kv_format))}
     if format == "json":
         print_json(row)
     elif format == "csv":

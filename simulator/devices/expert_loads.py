@@ -68,7 +68,9 @@ def expert_loads(r: Routing) -> Array:
         return _balanced(r)[None, : r.local_experts]
     if r.distribution in ("uniform", "random"):
         return _uniform(r)
-    raise ValueError(f"unknown expert distribution {r.distribution!r}: balanced, uniform, power_law_A, power_law_sampled_A")
+    raise ValueError(
+        f"unknown expert distribution {r.distribution!r}: balanced, uniform, power_law_A, power_law_sampled_A"
+    )
 
 
 def _bounded_power_law(u: Array, alpha: float, low: float, high: float) -> Array:
@@ -80,14 +82,16 @@ def _bounded_power_law(u: Array, alpha: float, low: float, high: float) -> Array
 
 
 def _power_law(r: Routing, alpha: float) -> Array:
-    """Weights scaled to T K rows, rounded and cut at T; what is left over goes rank by rank to the least loaded experts."""
+    """Weights scaled to T K rows, rounded and cut at T; the rest goes rank by rank to the least loaded experts."""
     rng = np.random.default_rng(SEED)
     total = r.tokens * r.topk
     low, high = (1.0, max(0.8 * r.tokens, 1.0)) if total > r.experts else (0.01, 2.0)
     weight = _bounded_power_law(rng.random((DRAWS, r.experts)), alpha, low, high)
     exact = weight / weight.sum(axis=1, keepdims=True) * total
     if r.limited:
-        return np.stack([_group_limited(_fullest_first(c, r), r) for c in _first_experts(np.floor(exact), total)[:LIMITED_DRAWS]])
+        return np.stack(
+            [_group_limited(_fullest_first(c, r), r) for c in _first_experts(np.floor(exact), total)[:LIMITED_DRAWS]]
+        )
     return _level(np.minimum(np.round(exact), r.tokens), total, r)
 
 
@@ -96,7 +100,7 @@ def _first_experts(loads: Array, total: int) -> Array:
     left = total - loads.sum(axis=1)
     rank = np.argsort(np.argsort(-loads, axis=1, kind="stable"), axis=1)
     base, more = np.divmod(left, loads.shape[1])
-    return np.asarray(loads + base[:, None] + (rank < more[:, None]))
+    return np.asarray(loads + base[:, None] + (rank < more[:, None]), dtype=np.float64)
 
 
 def _fullest_first(loads: Array, r: Routing) -> Array:
@@ -126,7 +130,7 @@ def _group_limited(loads: Array, r: Routing) -> Array:
     score = np.repeat(allowed, width, axis=1) * (1.0 + chosen)
     score = score + 0.5 * np.random.default_rng(SEED).random(score.shape)
     final = np.argsort(-score, axis=1, kind="stable")[:, : r.topk]
-    return np.bincount(final.ravel(), minlength=r.experts) * (r.tokens / len(tokens))
+    return np.asarray(np.bincount(final.ravel(), minlength=r.experts) * (r.tokens / len(tokens)), dtype=np.float64)
 
 
 def _level(loads: Array, total: int, r: Routing) -> Array:
@@ -148,7 +152,7 @@ def _fill(parts: Array, rows: Array) -> Array:
     order = np.argsort(parts, axis=1, kind="stable")
     ordered = np.take_along_axis(parts, order, axis=1)
     count = np.arange(1, parts.shape[1] + 1)
-    need = ordered * count - np.cumsum(ordered, axis=1)  # units that bring the first ``count`` entries to the last one
+    need = ordered * count - np.cumsum(ordered, axis=1)  # what levels the first ``count`` entries
     used = (need <= rows[:, None]).sum(axis=1)
     below = np.take_along_axis(np.cumsum(ordered, axis=1), used[:, None] - 1, axis=1)[:, 0]
     level, extra = np.divmod(below + rows, used)
@@ -163,7 +167,7 @@ def _fill(parts: Array, rows: Array) -> Array:
 def _sampled(r: Routing, alpha: float) -> Array:
     """Expected rows when every token draws K different experts with power-law weights.
 
-    The chance that expert e is among the K is 1 - exp(-x w_e) with x such that the chances add up to K (exponential clocks).
+    The chance that expert e is among the K is 1 - exp(-x w_e), x such that the chances add up to K (exponential clocks).
     """
     u = np.random.default_rng(SEED).random((DRAWS, r.experts))
     weight = _bounded_power_law(u, alpha, 1.0, SAMPLED_LARGEST)

@@ -32,7 +32,7 @@ def collective_cost(term: Collective, system: System, span: Span | None, stack: 
 
 
 def floor_seconds(term: Collective, span: Span) -> Number:
-    """Roofline: wire bytes over the datasheet rate of the innermost ports (reduction in the switch halves all-reduce)."""
+    """Roofline: wire bytes over the datasheet rate of the innermost ports (in-switch reduction halves all-reduce)."""
     inner = span.inner
     rate = inner.bandwidth if span.per_domain > 1 else span.outer.bandwidth if span.outer else inner.bandwidth
     rate *= span.cores / span.sharing
@@ -138,7 +138,7 @@ def _mesh(kind: str, payload: Number, span: Span, stack: CommStack) -> Number:
 
 
 def _across(kind: str, payload: Number, span: Span, share: float) -> Number:
-    """The stage between domains: each rank holds 1 / per_domain of the payload and exchanges it with its peers there."""
+    """The stage between domains: each rank exchanges its 1 / per_domain of the payload with its peers there."""
     if span.outer is None:
         return 0.0
     d, outer = span.domains, span.outer

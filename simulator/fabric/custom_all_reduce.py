@@ -1,8 +1,8 @@
 """All-reduce kernels of serving frameworks: peers' buffers are read directly over the scale-up links.
 
-One-shot: every rank reads all n - 1 peers and adds (one synchronisation, (n - 1) S bytes). Two-shot: reduce-scatter, then
-all-gather by direct reads (two synchronisations, 2 S (n - 1) / n bytes). Two ranks always take one shot.
-Source: vLLM csrc/custom_all_reduce.cuh; TensorRT-LLM allReduceKernels.
+One-shot: every rank reads all n - 1 peers and adds (one synchronisation, (n - 1) S bytes). Two-shot: reduce-scatter,
+then all-gather by direct reads (two synchronisations, 2 S (n - 1) / n bytes). Two ranks always take one shot. Source:
+vLLM csrc/custom_all_reduce.cuh; TensorRT-LLM allReduceKernels.
 """
 
 from __future__ import annotations

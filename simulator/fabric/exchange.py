@@ -83,7 +83,7 @@ def _seconds(
 def _normal(
     term: ExpertExchange, span: Span, found: Protocol, sms: Number | None
 ) -> tuple[Number, dict[str, Number]]:
-    engines = float(found.traits["sms"]) if sms is None else sms
+    engines = float(found.traits["sms"]) if sms is None else np.asarray(sms, dtype=np.float64)
     run = expert_normal.inside_seconds if span.outer is None else expert_normal.across_seconds
     seconds, copying, port = run(term, span, engines, found.values)
     return seconds, {unit_of(span.inner_name if span.outer is None else span.outer_name): port, "sm_copy": copying}

@@ -1,9 +1,9 @@
 """Low-latency expert dispatch and combine: one message per (token, expert), no copy is shared.
 
-Latency: start, one peer after another inside the scale-up domain, 1 + log2 of the domains across the network, and for the
-dispatch the per-expert bookkeeping. Volume: the remote share of T k copies through the network port, the rest over the
-scale-up links (the own rank's copy too, beyond one domain); a copy pays the link and then the engine that packs it.
-Source: deepseek-ai/DeepEP README and docs/legacy.md.
+Latency: start, one peer after another inside the scale-up domain, 1 + log2 of the domains across the network, and for
+the dispatch the per-expert bookkeeping. Volume: the remote share of T k copies through the network port, the rest
+over the scale-up links (the own rank's copy too, beyond one domain); a copy pays the link and then the engine that
+packs it. Source: deepseek-ai/DeepEP README and docs/legacy.md.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def shares(span: Span) -> tuple[float, float]:
 def low_latency_seconds(term: ExpertExchange, span: Span, values: Mapping[str, float]) -> tuple[Number, Number, Number]:
     """(seconds, seconds of the network port, seconds of the scale-up links).
 
-    values: start, peer, expert (dispatch), link_share, dispatch_rate, combine_rate (of the packing engines of a device),
-    port_overlap (network against scale-up links), overlap (latency against volume).
+    values: start, peer, expert (dispatch), link_share, dispatch_rate, combine_rate (of the packing engines of a
+    device), port_overlap (network against scale-up links), overlap (latency against volume).
     """
     peers = min(span.per_domain, span.ranks) - 1
     latency = values["start"] + values["peer"] * peers

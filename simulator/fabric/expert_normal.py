@@ -1,8 +1,8 @@
 """High-throughput expert dispatch and combine: one copy per (token, domain) over the network, then one per rank inside.
 
 A few SMs move the data, so a copy costs SM time as well as link time. Inside one domain: T R copies of which (1 - 1/n)
-leave the rank. Across domains: T N (1 - 1/d) copies per rank through its network port; one sending warp per remote domain,
-so few domains cannot fill the port with few SMs. R, N: expected distinct ranks and domains of a token.
+leave the rank. Across domains: T N (1 - 1/d) copies per rank through its network port; one sending warp per remote
+domain, so few domains cannot fill the port with few SMs. R, N: expected distinct ranks and domains of a token.
 Source: deepseek-ai/DeepEP README (normal kernels), csrc/kernels/internode.cu (warp roles).
 """
 
@@ -26,7 +26,7 @@ def copies(term: ExpertExchange, parts: int) -> float:
 
 
 def inside_seconds(
-    term: ExpertExchange, span: Span, sms: float, values: Mapping[str, float]
+    term: ExpertExchange, span: Span, sms: Number, values: Mapping[str, float]
 ) -> tuple[Number, Number, Number]:
     """(seconds, SM time, link time) in one domain. values: start, sm_rate, share, overlap."""
     volume = np.asarray(term.tokens, dtype=np.float64) * copies(term, term.ranks) * term.copy_bytes
@@ -36,7 +36,7 @@ def inside_seconds(
 
 
 def across_seconds(
-    term: ExpertExchange, span: Span, sms: float, values: Mapping[str, float]
+    term: ExpertExchange, span: Span, sms: Number, values: Mapping[str, float]
 ) -> tuple[Number, Number, Number]:
     """(seconds, SM time, network time) over several domains.
 

@@ -1,7 +1,8 @@
 """One-sided transfers between two endpoints, cut into blocks: issue cost against the rate of the route.
 
-t = blocks pn(issue, block / rate). The rate belongs to the route (endpoint memories, transport, direction) and is hardware
-data; the issue cost belongs to the software path. Source: two-parameter (alpha-beta) link model with partial overlap.
+t = blocks pn(issue, block / rate). The rate belongs to the route (endpoint memories, transport, direction) and is
+hardware data; the issue cost belongs to the software path. Source: two-parameter (alpha-beta) link model with partial
+overlap.
 """
 
 from __future__ import annotations

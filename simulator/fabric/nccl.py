@@ -1,8 +1,9 @@
 """NCCL's choice among protocols and algorithms for one collective.
 
-LL (4 data bytes per 8, a flag with every word), LL128 (120 of 128) and Simple (bulk copies with fences) trade start-up for
-rate; NVLS lets the switch add. NCCL's tuner leaves the two low-latency protocols at a payload proportional to the rank
-count and the link rate, then takes the cheaper of Simple and NVLS. Source: NVIDIA NCCL src/graph/tuning.cc (structure).
+LL (4 data bytes per 8, a flag with every word), LL128 (120 of 128) and Simple (bulk copies with fences) trade
+start-up for rate; NVLS lets the switch add. NCCL's tuner leaves the two low-latency protocols at a payload
+proportional to the rank count and the link rate, then takes the cheaper of Simple and NVLS. Source: NVIDIA NCCL
+src/graph/tuning.cc (structure).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class RingProtocol:
-    """A ring protocol. share of the port, hop times per step, extra start, pipeline fill, payload per byte sent, chunk."""
+    """A ring protocol: share of the port, hop times per step, extra start, fill, payload per byte sent, chunk."""
 
     share: float
     hops: float = 1.0

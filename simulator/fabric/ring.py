@@ -52,7 +52,8 @@ def protocol_seconds(
 ) -> Number:
     """Time under a protocol that reaches ``share`` of the link and needs ``hops`` hop times per step.
 
-    local: weight of the pass of the rank's own share. data: payload per byte sent. start: extra seconds at the beginning.
+    local: weight of the pass of the rank's own share. data: payload per byte sent. start: extra seconds at the
+    beginning.
     """
     own = local * payload / ranks / (share * path.bandwidth)
     return path.start + start + hops * path.steps + wire(kind, payload, ranks) / path.rate(share, data) + own

@@ -1,8 +1,8 @@
 """Expected copies of a token: how many distinct ranks or domains its top-k experts fall on.
 
-Free routing: k of E experts without replacement, E / R of them on each rank. Group-limited routing first keeps ``max_groups``
-of ``groups`` expert groups. Groups are packed on ranks in order, so a group covers R / groups ranks (or a share of one).
-Source: DeepSeek-V3 technical report, section 2.1.2 (node-limited routing).
+Free routing: k of E experts without replacement, E / R of them on each rank. Group-limited routing first keeps
+``max_groups`` of ``groups`` expert groups. Groups are packed on ranks in order, so a group covers R / groups ranks
+(or a share of one). Source: DeepSeek-V3 technical report, section 2.1.2 (node-limited routing).
 """
 
 from __future__ import annotations

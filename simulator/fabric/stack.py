@@ -1,4 +1,4 @@
-"""The communication stack of a deployment: which library serves a collective or an exchange, with which stack values."""
+"""The communication stack of a deployment: which library serves a collective or an exchange, with which values."""
 
 from __future__ import annotations
 

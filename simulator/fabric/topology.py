@@ -1,7 +1,7 @@
 """Where the ranks of a group lie in a system, the route between them and the link resources they share.
 
-A group of ranks is contiguous in rank order unless ``domains`` says into how many scale-up domains it is split. Inside one
-tier every rank has its own port; resources carry ids so that a replay can let flows share them.
+A group of ranks is contiguous in rank order unless ``domains`` says into how many scale-up domains it is split.
+Inside one tier every rank has its own port; resources carry ids so that a replay can let flows share them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Link:
 class Span:
     """How a group of ``ranks`` lies: ``per_domain`` ranks in each of ``domains`` scale-up domains.
 
-    inner: tier inside a domain. outer: tier between domains (None if there is one domain). inner_name, outer_name: names.
-    cores: ranks of the group on each device (2 when both core-devices of a TPU chip take part). sharing: groups that use
-    the same ports at once (2 when the core-devices of a chip run a group each).
+    inner: tier inside a domain. outer: tier between domains (None if there is one domain). inner_name, outer_name:
+    names. cores: ranks of the group on each device (2 when both core-devices of a TPU chip take part). sharing:
+    groups that use the same ports at once (2 when the core-devices of a chip run a group each).
     """
 
     ranks: int
@@ -52,8 +52,8 @@ class Span:
 def place(system: System, ranks: int, domains: int = 1, *, cores: int | None = None, sharing: int = 1) -> Span:
     """Span of a contiguous group of ``ranks`` ranks, forced into at least ``domains`` domains.
 
-    cores: ranks of the group per device (None = all the ranks a device shows). ValueError: no rank, or more devices than
-    the outermost tier reaches.
+    cores: ranks of the group per device (None = all the ranks a device shows). ValueError: no rank, or more devices
+    than the outermost tier reaches.
     """
     if ranks < 1:
         raise ValueError(f"a group needs at least one rank, got {ranks}")

@@ -1,9 +1,9 @@
 """Collectives on a torus or mesh of direct links (TPU ICI).
 
 Symbols: V bytes of the full array, W one link one way, n chips, a axes in use. Wrapped axes send both ways round:
-all-gather or reduce-scatter V (n - 1) / n / (2 W a); a line has one useful direction per link and its end chips one link,
-V (n - 1) / n / (W a). All-reduce is both. All-to-all is bound by the worst of injection, hop-weighted and bisection traffic.
-Source: jax-ml/scaling-book@0819a7d, sharding.md and tpus.md.
+all-gather or reduce-scatter V (n - 1) / n / (2 W a); a line has one useful direction per link and its end chips one
+link, V (n - 1) / n / (W a). All-reduce is both. All-to-all is bound by the worst of injection, hop-weighted and
+bisection traffic. Source: jax-ml/scaling-book@0819a7d, sharding.md and tpus.md.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def hops(axes: tuple[tuple[int, bool], ...]) -> float:
 
 
 def gather_seconds(kind: str, payload: Number, chips: int, tier: Tier, *, share: float, sharing: int = 1) -> Number:
-    """All-gather, reduce-scatter or all-reduce over ``chips`` chips; ``sharing`` ranks of a chip run their own group."""
+    """All-gather, reduce-scatter or all-reduce over ``chips`` chips; ``sharing`` groups use the same links."""
     axes = used_axes(tier, chips)
     rate = share * axis_bandwidth(tier, axes) / sharing
     return PASSES[kind] * (hops(axes) * tier.latency + payload * (chips - 1) / chips / rate)
@@ -67,8 +67,8 @@ def mean_distance(length: int, wrapped: bool) -> float:
 def exchange_rate(tier: Tier, chips: int) -> float:
     """Bytes per second at which every chip can send uniformly to all others (own share included in the bytes).
 
-    The least of: injection (all links of a chip), hop-weighted (bytes x mean hops over all links) and bisection (half of
-    the traffic of one half crosses the cut of the longest axis).
+    The least of: injection (all links of a chip), hop-weighted (bytes x mean hops over all links) and bisection (half
+    of the traffic of one half crosses the cut of the longest axis).
     """
     axes = used_axes(tier, chips)
     injection = sum(tier.per_link * (2.0 if wrapped or length > 2 else 1.0) for length, wrapped in axes)

@@ -101,9 +101,7 @@ class Builder:
         s, node = self.scope, len(self.nodes)
         exchanges = s.stage in COMMUNICATION_STAGES and isinstance(op, CollectiveOp)
         stream = "comm" if exchanges else "compute"
-        self.nodes.append(
-            Node(node, name, op, inputs, outputs, node, s.layer, s.kind, s.stage, stream, part=s.part)
-        )
+        self.nodes.append(Node(node, name, op, inputs, outputs, node, s.layer, s.kind, s.stage, stream, part=s.part))
         return outputs
 
     def graph(self, outputs: tuple[int, ...]) -> Graph:

@@ -54,5 +54,3 @@ def logits(b: Builder, c: Context, x: int, weight: int, name: str = "") -> int:
         scores = b.add(f"{name}logits", Linear(), x, weight)
         with b.at("head", "vector"):
             return b.add(f"{name}sample", ArgMax(), scores)
-
-

@@ -49,7 +49,7 @@ FUSIONS: dict[str, Fusion] = {
 }
 MERGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "merge_qkv_a": (("q_a", "kv_a"),),
-    "merge_index": (("q_a", "kv_a", "index_k"), ("q_b", "index_q")),
+    "merge_index": (("q_a", "kv_a", "index_k"),),
 }
 
 

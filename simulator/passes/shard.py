@@ -38,9 +38,27 @@ GROUP_OF = {"heads": "tp", "ffn": "tp", "vocab": "tp", "experts": "ep", "expert_
 # operators that treat every token alone and therefore run on a token-split residual stream
 TOKENWISE = frozenset(
     (
-        "RMSNorm", "LayerNorm", "AddRMSNorm", "Add", "Mul", "Scale", "SigmoidMul", "Cast", "Quantize",
-        "SiluMul", "Activation", "Linear", "MoeGate", "HashGate", "Concat", "GroupedLinear", "ExpertDispatch",
-        "ExpertCombine", "HyperPre", "HyperPost", "HyperHead",
+        "RMSNorm",
+        "LayerNorm",
+        "AddRMSNorm",
+        "Add",
+        "Mul",
+        "Scale",
+        "SigmoidMul",
+        "Cast",
+        "Quantize",
+        "SiluMul",
+        "Activation",
+        "Linear",
+        "MoeGate",
+        "HashGate",
+        "Concat",
+        "GroupedLinear",
+        "ExpertDispatch",
+        "ExpertCombine",
+        "HyperPre",
+        "HyperPost",
+        "HyperHead",
     )
 )
 ATTENTION = frozenset(("attention_in", "attention_core", "head"))

@@ -39,7 +39,6 @@ class Engine:
     ranks: int = 1
     poll_steps: int = 1
     accepted: float = 1.0
-    prefill_overhead: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

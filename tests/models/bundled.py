@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from simulator.profiles import load_model
@@ -11,7 +11,7 @@ from simulator.profiles.model import Model
 NAMES = sorted(p.stem for p in (Path(__file__).resolve().parents[2] / "workloads" / "models").glob("*.yaml"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def model(name: str) -> Model:
     """The bundled model ``name``."""
     return load_model(name)

@@ -8,7 +8,10 @@ import pytest
 from simulator.ops.collectives import AllGather, AllReduce, AllToAll, ReduceScatter, SendRecv
 from simulator.ops.embedding import Embedding, VocabParallelEmbedding
 from simulator.ops.linear import Linear
+from simulator.ops.local_share import LocalShare
+from simulator.ops.norm import RMSNorm
 from simulator.ops.op import Array
+from simulator.ops.parallel_norm import ParallelRMSNorm
 from simulator.ops.tensor import TensorSpec
 
 RANKS = [2, 3, 4]
@@ -44,6 +47,21 @@ def test_n8_vocabulary_parallel_embedding_and_head(n: int) -> None:
     np.testing.assert_array_equal(out[-1][0], whole)
     logits, _ = AllGather(ranks=n, axis=-1).exchange([Linear().reference(whole, s) for s in shards])
     np.testing.assert_allclose(logits[0][0], whole @ table.T, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", RANKS)
+def test_n8_norm_over_a_split_dimension_equals_unsharded(n: int) -> None:
+    g = np.random.default_rng(3)
+    x, w = g.normal(size=(5, 24)), g.normal(size=24)
+    out, _ = ParallelRMSNorm(ranks=n).exchange(list(zip(np.split(x, n, axis=1), np.split(w, n), strict=True)))
+    np.testing.assert_allclose(np.concatenate([o[0] for o in out], axis=1), RMSNorm().reference(x, w)[0], rtol=1e-12)
+
+
+def test_local_share_is_the_own_block() -> None:
+    x = np.arange(12).reshape(6, 2)
+    out, sent = LocalShare(ranks=3).exchange([(x,)] * 3)
+    np.testing.assert_array_equal(out[1][0], x[2:4])
+    assert sent == [0, 0, 0]
 
 
 @pytest.mark.parametrize("n", RANKS)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from math import erf, sqrt
+
 import numpy as np
 import pytest
 
+from simulator.ops.activation import Activation
 from simulator.ops.elementwise import Add, Mul, Scale, SigmoidMul
 from simulator.ops.embedding import Embedding
+from simulator.ops.fused import Fused, Step
+from simulator.ops.gated_norm import GatedRMSNorm
 from simulator.ops.kv_cache import CacheAppend
 from simulator.ops.norm import AddRMSNorm, LayerNorm, RMSNorm
+from simulator.ops.quantize import Quantize
+from simulator.ops.rolling_state import RollingState
 from simulator.ops.rope import Rope
 from simulator.ops.silu_mul import SiluMul
 from simulator.ops.tensor import TensorSpec
@@ -87,6 +94,40 @@ def test_cache_append_moves_the_new_rows_only_and_converts_them() -> None:
     work = CacheAppend().work((past, new), (cache,))
     assert work.bytes_read() == 4 * 2 * 1152
     assert work.bytes_written() == pytest.approx(4 * 2 * 656)
+
+
+def test_rolling_state_keeps_the_last_rows() -> None:
+    state, new = np.arange(6.0).reshape(1, 3, 2), 10 + np.arange(4.0).reshape(1, 2, 2)
+    joined, kept = RollingState(keep=3).reference(state, new)
+    np.testing.assert_array_equal(joined[0, :, 0], [0, 2, 4, 10, 12])
+    np.testing.assert_array_equal(kept, joined[:, 2:])
+
+
+def test_gated_norm_multiplies_by_silu_after_or_before() -> None:
+    gate = np.random.default_rng(3).normal(size=X.shape)
+    silu = gate / (1 + np.exp(-gate))
+    np.testing.assert_allclose(GatedRMSNorm().reference(X, gate, W)[0], RMSNorm().reference(X, W)[0] * silu)
+    first = GatedRMSNorm(gate_first=True).reference(X, gate, W)[0]
+    np.testing.assert_allclose(first, RMSNorm().reference(X * silu, W)[0])
+
+
+def test_activations() -> None:
+    np.testing.assert_allclose(Activation("relu2").reference(np.array([-2.0, 3.0]))[0], [0.0, 9.0])
+    exact = [0.5 * x * (1 + erf(x / sqrt(2))) for x in X.ravel()]
+    np.testing.assert_allclose(Activation().reference(X)[0].ravel(), exact, atol=1e-3)
+
+
+def test_fused_kernel_computes_its_steps_and_saves_the_traffic_between_them() -> None:
+    steps = (Step(AddRMSNorm(), (0, 1, 2), 2), Step(Quantize("bfloat16"), (3,)))
+    fused = Fused("add_rmsnorm_quantize", 3, steps, (4, 5))
+    normed, total = AddRMSNorm().reference(X, 2 * X, W)
+    out_total, out = fused.reference(X, 2 * X, W)
+    np.testing.assert_array_equal(out, Quantize("bfloat16").reference(normed)[0])
+    np.testing.assert_array_equal(out_total, total)
+    specs = (TensorSpec((64, 256)), TensorSpec((64, 256)), TensorSpec((256,)))
+    work = fused.work(specs, fused.infer(*specs))
+    assert work.bytes_read() == 2 * 64 * 256 * 2 + 256 * 2
+    assert work.bytes_written() == 2 * 64 * 256 * 2
 
 
 def test_rope_moves_the_rotated_slice_only() -> None:

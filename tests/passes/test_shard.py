@@ -115,7 +115,8 @@ def test_weights_over_all_ranks_are_the_whole_plus_declared_copies(case: tuple[s
         if len(set(v.ways)) > 1 and v.shard is not None:
             continue  # stacked tensors with different numbers of heads have no single number of copies
         held = float(v.spec.elements) * plan.ranks_per_stage
-        assert held == pytest.approx(float(whole[v.name].spec.elements) * copies(v, after, plan.ranks_per_stage)), v.name
+        expected = float(whole[v.name].spec.elements) * copies(v, after, plan.ranks_per_stage)
+        assert held == pytest.approx(expected), v.name
 
 
 @settings(max_examples=40, deadline=None)
@@ -156,7 +157,7 @@ def test_wire_bytes_of_tensor_parallelism(tp: int) -> None:
 
 
 def test_wire_bytes_of_expert_parallelism() -> None:
-    """DeepSeek-V3 decode: 8 copies of 7,392 B out and 14,336 B back per token and expert layer, 31/32 leave the rank."""
+    """V3 decode: 8 copies of 7,392 B out and 14,336 B back per token and expert layer, 31/32 of them leave the rank."""
     graph = build(model("deepseek-v3"), StepShape("decode", 128, 1, 4096), Layout(dp=32, ep=32))
     work = graph.work()
     wire = sum(float(np.asarray(work[n.template].wire_bytes())) for n in graph.nodes)

@@ -1,5 +1,4 @@
-"""Softmax attention on an Ascend device: tasks of query rows against key blocks, one cube core with its vector cores
-each.
+"""Softmax attention on an Ascend device: tasks of query rows against key blocks on a cube core and its vector cores.
 
 A task multiplies queries with keys on the cube, hands the scores to the vector cores for the softmax, and takes the
 probabilities back for the second product. Without a direct path every hand-over goes through an L2 workspace.
@@ -75,7 +74,7 @@ def _visible(
     blocks = np.maximum(np.ceil(q / np.maximum(span, 1.0)), 1.0)
     position = np.floor((np.arange(POSITIONS)[:, None] + 0.5) / POSITIONS * blocks.ravel()).reshape(-1, *q.shape)
     last = np.minimum(kv - q + np.minimum((position + 1.0) * span, q), capped)
-    return np.asarray(np.minimum(np.ceil(last / block) * block, whole).mean(0))
+    return np.asarray(np.clip(np.ceil(last / block) * block, 0.0, whole).mean(0))
 
 
 def attention_cost(term: Attention, device: Ascend, kernel: Kernel) -> Cost:

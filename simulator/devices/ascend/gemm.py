@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from simulator.devices.ascend import hardware as hw
-from simulator.devices.ascend.matmul import Product, as_cost, body, product_of, start
+from simulator.devices.ascend.matmul import Product, as_cost, body, product_of, shaped, start
 from simulator.devices.cost import Cost
 from simulator.ops.work import GroupedMatmul, Matmul
 from simulator.profiles.ascend import Ascend
@@ -21,8 +21,8 @@ def matmul_cost(term: Matmul, device: Ascend, kernel: Kernel) -> Cost:
     """Seconds of a dense matmul kernel."""
     product = product_of(term)
     if product.b < product.a and product.rate == "bf16" and not device.core.direct_cube_vector:
-        return _dequantising(product, device, kernel)
-    return as_cost(body(product, device, kernel), start(device, kernel))
+        return shaped(_dequantising(product, device, kernel), product.shape)
+    return shaped(as_cost(body(product, device, kernel), start(device, kernel)), product.shape)
 
 
 def grouped_cost(term: GroupedMatmul, device: Ascend, kernel: Kernel) -> Cost:
@@ -32,7 +32,7 @@ def grouped_cost(term: GroupedMatmul, device: Ascend, kernel: Kernel) -> Cost:
     cost = as_cost(body(product, device, kernel, from_hbm=missing), start(device, kernel))
     if kernel.traits.get("epilogue") == "swiglu_quant":
         cost = cost + _epilogue(product, device, kernel)
-    return cost + conversion
+    return shaped(cost + conversion, product.shape)
 
 
 def _dequantising(p: Product, device: Ascend, kernel: Kernel) -> Cost:
@@ -46,7 +46,7 @@ def _dequantising(p: Product, device: Ascend, kernel: Kernel) -> Cost:
     cube = as_cost(body(split, device, streaming), 0.0)
     expanded = replace(p, b=p.a)
     elements = p.n * p.k * (p.count * (p.rows > 0)).sum(-1)
-    vector = elements / (device.core.aiv * device.core.clock * kernel.values["dequantised_per_clk"])
+    vector = elements / (device.core.aiv * device.core.clock * kernel.values.get("dequantised_per_clk", device.core.vector_op_per_clk))
     weights = elements * p.b / hw.hbm_rate(device)
     widened = as_cost(body(expanded, device, kernel, from_hbm=0.0), 0.0, np.maximum(vector, weights))
     begin = start(device, kernel)
@@ -56,7 +56,7 @@ def _dequantising(p: Product, device: Ascend, kernel: Kernel) -> Cost:
         return np.where(take, x, y)
 
     busy = {u: choose(cube.busy.get(u, 0.0), widened.busy.get(u, 0.0)) for u in cube.busy}
-    busy |= {"vector": choose(0.0, vector), "hbm": choose(cube.busy["hbm"], weights), "launch": begin}
+    busy |= {"vector": choose(0.0, vector), "hbm": choose(cube.busy["hbm"], weights), "launch": begin + 0.0 * vector}
     hbm_bytes = choose(cube.bytes["hbm"], elements * p.b)
     return Cost(begin + choose(cube.seconds, widened.seconds), busy, {"hbm": hbm_bytes})
 
@@ -77,7 +77,8 @@ def _weight_conversion(
     """
     if kernel.traits.get("weight_layout") != "converted" or device.core.direct_cube_vector:
         return Cost(0.0), 1.0
-    weights = np.maximum(hw.array(term.groups) * p.n * p.k * p.b, 1.0)
+    groups = np.broadcast_to(hw.array(term.groups), p.shape).ravel()
+    weights = np.maximum(groups * p.n * p.k * p.b, 1.0)
     missing = np.clip((2.0 * weights - device.memory.l2_capacity) / weights, 0.0, 1.0)
     traffic = weights * (1.0 + missing)
     seconds = traffic / (hw.hbm_rate(device) * device.efficiencies.eight_bit_stream)

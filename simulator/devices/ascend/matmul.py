@@ -13,6 +13,7 @@ import numpy as np
 from simulator.devices.ascend import hardware as hw
 from simulator.devices.ascend.tiles import Tiles, fitting
 from simulator.devices.cost import Cost
+from simulator.ops.tensor import Number
 from simulator.ops.work import GroupedMatmul, Matmul
 from simulator.profiles.ascend import Ascend
 from simulator.profiles.dtypes import format_of
@@ -23,10 +24,10 @@ SPLITS = (1, 2, 4, 8)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Product:
-    """Ragged set of products that share n and k.
+    """Ragged set of products that share n and k, scenarios flattened to one axis of length R.
 
-    rows, count: rows of each distinct product and how many products have them, shape (..., groups). n, k: shape (...).
-    a, b, out: bytes per element.
+    rows, count: rows of each distinct product and how many products have them, shape (R, groups). n, k: shape (R,).
+    a, b, out: bytes per element. shape: the scenario axes as they came.
     """
 
     rows: np.ndarray
@@ -37,6 +38,7 @@ class Product:
     b: float
     out: float
     rate: str
+    shape: tuple[int, ...]
 
     def a_bytes(self) -> np.ndarray:
         """Left operands, read once."""
@@ -55,17 +57,26 @@ def product_of(term: Matmul | GroupedMatmul) -> Product:
     """The products of a work term, group axis last."""
     n, k = hw.array(term.n), hw.array(term.k)
     a, b, out = (format_of(d).bytes for d in (term.a_dtype, term.b_dtype, term.out_dtype))
-    if isinstance(term, Matmul):
-        m, count = hw.array(term.m), hw.array(term.batch)
-    elif term.loads is not None:
+    if isinstance(term, GroupedMatmul) and term.loads is not None:
         rows = np.asarray(term.loads, dtype=np.float64)
-        return Product(rows, np.ones_like(rows), n, k, a, b, out, term.rate)
+        shape = np.broadcast_shapes(rows.shape[:-1], n.shape, k.shape)
+        rows = np.broadcast_to(rows, (*shape, rows.shape[-1])).reshape(-1, rows.shape[-1])
+        count = np.ones_like(rows)
     else:
-        active = np.maximum(np.minimum(hw.array(term.active), hw.array(term.rows)), 0.0)
-        m = hw.array(term.rows) / np.maximum(active, 1e-30) * (active > 0)
-        count = active
-    m, count, n, k = np.broadcast_arrays(m, count, n, k)
-    return Product(m[..., None], count[..., None], n, k, a, b, out, term.rate)
+        m, each = _even(term)
+        m, each, n, k = np.broadcast_arrays(m, each, n, k)
+        shape, rows, count = n.shape, m.reshape(-1, 1), each.reshape(-1, 1)
+    n, k = (np.broadcast_to(x, shape).ravel() for x in (n, k))
+    return Product(rows, count, n, k, a, b, out, term.rate, shape)
+
+
+def _even(term: Matmul | GroupedMatmul) -> tuple[np.ndarray, np.ndarray]:
+    """(rows of one product, number of products) when all products are alike."""
+    if isinstance(term, Matmul):
+        return hw.array(term.m), hw.array(term.batch)
+    rows = hw.array(term.rows)
+    active = np.clip(hw.array(term.active), 0.0, rows)
+    return np.where(active > 0, rows / np.maximum(active, 1e-30), 0.0), active
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +113,8 @@ def body(p: Product, device: Ascend, kernel: Kernel, from_hbm: np.ndarray | floa
     def pick(x: np.ndarray) -> np.ndarray:
         return np.asarray(np.take_along_axis(np.broadcast_to(x, total.shape), best, axis=0)[0]).reshape(np.shape(p.n))
 
-    return Body(pick(total), pick(core), *(pick(x) for x in parts), pick(hbm), pick(moved))
+    cube, panels, store = (pick(x) for x in parts)
+    return Body(pick(total), pick(core), cube, panels, store, pick(hbm), pick(moved))
 
 
 def _core_time(
@@ -166,6 +178,16 @@ def start(device: Ascend, kernel: Kernel) -> float:
     e = device.efficiencies
     base = e.mixed_start if kernel.traits.get("cores") == "mixed" else e.cube_start
     return base + kernel.values.get("extra_start", 0.0)
+
+
+def shaped(cost: Cost, shape: tuple[int, ...]) -> Cost:
+    """``cost`` with its scenarios back on the axes they came on."""
+
+    def back(x: Number) -> np.ndarray:
+        return np.broadcast_to(np.asarray(x, dtype=np.float64), (int(np.prod(shape)),)).reshape(shape)
+
+    busy = {unit: back(seconds) for unit, seconds in cost.busy.items()}
+    return Cost(back(cost.seconds), busy, {level: back(moved) for level, moved in cost.bytes.items()})
 
 
 def as_cost(b: Body, begin: np.ndarray | float, extra: np.ndarray | float = 0.0) -> Cost:

@@ -11,7 +11,9 @@ from simulator.profiles.ascend import Ascend
 from simulator.profiles.kernels import Kernel
 
 
-def selected_attention_cost(term: Attention, device: Ascend, kernel: Kernel, pool_bytes: np.ndarray | float) -> Cost:
+def selected_attention_cost(
+    term: Attention, device: Ascend, kernel: Kernel, pool_bytes: np.ndarray | float = np.inf
+) -> Cost:
     """Seconds of attention over the selected keys of each query token: one token per core and round.
 
     The vector cores fetch rows one by one (``gather_row`` clocks each, ``far_row`` times that if the ``pool_bytes``

@@ -2,7 +2,8 @@
 
 t = launch + pn(bytes / bandwidth, element_clk cols max(1, rows / (2 SMs)) / clock, row_clk rows / SMs / clock).
 Kernels with one thread block per row are bound by one block when rows are few and long; block start-up shows when rows
-are many and short. Bandwidth mixes L2 and HBM: the share served by L2 falls off as the footprint passes its usable part.
+are many and short. Bandwidth mixes L2 and HBM: the share served by L2 falls off as the footprint passes its usable
+part.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ L2_FALL = 4  # sharpness of the fall of the L2 share around the usable capacity
 def elementwise_cost(term: Elementwise, gpu: Gpu, kernel: Kernel) -> Cost:
     """Cost of a vector pass; arrays in the term give arrays.
 
-    kernel values: launch (seconds per kernel), element_clk and row_clk (clocks), traffic (bytes moved over bytes named in
-    the term; below 1 is not possible). Absent values count as 0 (traffic 1).
+    kernel values: launch (seconds per kernel), element_clk and row_clk (clocks), traffic (bytes moved over bytes
+    named in the term; below 1 is not possible). Absent values count as 0 (traffic 1).
     """
     values = kernel.values
     moved = np.asarray(term.read, dtype=np.float64) + np.asarray(term.written, dtype=np.float64)
@@ -45,7 +46,7 @@ def elementwise_cost(term: Elementwise, gpu: Gpu, kernel: Kernel) -> Cost:
 
 
 def l2_share(footprint: Array, gpu: Gpu) -> Array:
-    """Share of a pass over ``footprint`` bytes that L2 serves, 1 for small footprints, falling to 0 beyond its capacity."""
+    """Share of a pass over ``footprint`` bytes that L2 serves: 1 when small, falling to 0 beyond its capacity."""
     usable = gpu.efficiencies.l2_survival * gpu.memory.l2_capacity
     return np.asarray(1.0 / (1.0 + (footprint / usable) ** L2_FALL))
 

@@ -1,7 +1,7 @@
-"""Time of a fused expert layer of one rank on an NVIDIA GPU: two grouped products with the passes between and around them.
+"""Time of a fused expert layer of one rank on an NVIDIA GPU: two grouped products and the passes around them.
 
-Stacks differ in what a rank works on when experts are spread over ranks: only its own rows, every slot of the tokens that
-reach it, or its own rows plus a look at the tiles of all the others' experts. Traits of the kernel say which.
+Stacks differ in what a rank works on when experts are spread over ranks: only its own rows, every slot of the tokens
+that reach it, or its own rows plus a look at the tiles of all the others' experts. Traits of the kernel say which.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ HOST_EXPONENT = 6.0  # host and device run side by side in an eager stream; the 
 class FusedMoe:
     """One rank's share of expert layers, one entry per scenario.
 
-    tokens: over all ranks; held: rows of the local experts; spread: rows if every slot of a token that reaches the rank is
-    computed; hidden, inter: widths (inter of this rank); topk, experts, ranks: as routed.
+    tokens: over all ranks; held: rows of the local experts; spread: rows if every slot of a token that reaches the rank
+    is computed; hidden, inter: widths (inter of this rank); topk, experts, ranks: as routed.
     """
 
     tokens: Array
@@ -49,7 +49,8 @@ class FusedMoe:
 def fused_moe_cost(moe: FusedMoe, gpu: Gpu, kernel: Kernel, host_factor: float = 1.0) -> Cost:
     """Cost of ``moe`` run by ``kernel``; host_factor: slowness of the CPU that launches it (eager kernels only).
 
-    device = floor + experts held x start + skipped tiles + gate/up + down + passes / HBM; an eager kernel then takes (host^6 + device^6)^(1/6).
+    device = floor + experts held x start + skipped tiles + gate/up + down + passes / HBM; an eager kernel then takes
+    (host^6 + device^6)^(1/6).
     """
     held = _computed(moe, kernel)
     up = _product(moe, held, 2.0 * moe.inter, moe.hidden, gpu, kernel)
@@ -108,7 +109,7 @@ def _skipped_seconds(moe: FusedMoe, gpu: Gpu, kernel: Kernel) -> Array:
 
 
 def _wire_seconds(moe: FusedMoe, gpu: Gpu, values: Mapping[str, float]) -> Array:
-    """Dispatch in the activation format and combine in 16 bit of the rank's rows, when the kernel exchanges them itself."""
+    """Dispatch in the activation format and combine in 16 bit of the rank's rows, if the kernel exchanges them."""
     share = values.get("exchange_share", 0.0)
     if share == 0.0 or gpu.link.bandwidth == 0.0:
         return np.zeros_like(moe.tokens)

@@ -10,6 +10,7 @@ import numpy as np
 
 from simulator.devices.cost import Cost
 from simulator.devices.gpu.elementwise import memory_seconds
+from simulator.ops.tensor import Number
 from simulator.ops.work import Gather
 from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernels import Kernel
@@ -29,5 +30,5 @@ def gather_cost(term: Gather, gpu: Gpu, kernel: Kernel) -> Cost:
     launch = kernel.values.get("launch", 0.0)
     seconds = launch + np.where(rows > 0, dependent, 0.0) + np.maximum(memory, issue)
     plain = seconds if np.ndim(seconds) else float(seconds)
-    busy = {"launch": launch, "hbm": hbm / gpu.memory.bandwidth, "vector": issue}
+    busy: dict[str, Number] = {"launch": launch, "hbm": hbm / gpu.memory.bandwidth, "vector": issue}
     return Cost(plain, busy, {"hbm": hbm, "l2": moved - hbm})

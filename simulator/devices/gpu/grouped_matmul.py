@@ -1,4 +1,4 @@
-"""Time of a grouped (per-expert) matrix product on an NVIDIA GPU: ragged groups, empty experts, one weight per expert."""
+"""Time of a grouped (per-expert) matrix product on an NVIDIA GPU: ragged groups, empty experts, a weight each."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def even_loads(rows: Array, active: Array) -> Loads:
 def ragged_loads(loads: Array) -> Loads:
     """loads: rows per expert, shape (products, experts)."""
     return Loads(
-        loads.sum(axis=1), (loads > 0).sum(axis=1).astype(np.float64), lambda height: np.ceil(loads / height).sum(axis=1)
+        loads.sum(axis=1),
+        (loads > 0).sum(axis=1).astype(np.float64),
+        lambda height: np.ceil(loads / height).sum(axis=1),
     )
 
 

@@ -1,4 +1,4 @@
-"""Time of a dense matrix product on an NVIDIA GPU: tiles over SMs in waves, split-k, HBM and L2 traffic, launch floor."""
+"""Time of a dense matrix product on an NVIDIA GPU: tiles in waves, split-k, HBM and L2 traffic, launch floor."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def _like(values: dict[str, Array], shape: tuple[int, ...]) -> dict[str, float |
 def quantize_seconds(elements: Array, gpu: Gpu, kernel: Kernel) -> Array:
     """Pass(es) that turn 16-bit activations into the kernel's format.
 
-    start + max(elements / rate, bytes / HBM): the conversion runs at ``quantize_rate`` elements per clock and SM, which on
-    most stacks is slower than memory; two-pass scaling moves ``quantize_bytes`` = 6 bytes an element instead of 3.
+    start + max(elements / rate, bytes / HBM): the conversion runs at ``quantize_rate`` elements per clock and SM, which
+    on most stacks is slower than memory; two-pass scaling moves ``quantize_bytes`` = 6 bytes an element instead of 3.
     """
     moved = elements * float(kernel.traits.get("quantize_bytes", QUANTIZE_BYTES))
     stream = moved * (1.0 - resident_share(moved, gpu)) / (gpu.memory.bandwidth * gpu.efficiencies.hbm_stream)
@@ -96,9 +96,7 @@ class Best:
     l2_bytes: Array
 
 
-def _search(
-    s: Shape, x: Operands, gpu: Gpu, kernel: Kernel, rates: TileRates, weight_copies: float
-) -> Best:
+def _search(s: Shape, x: Operands, gpu: Gpu, kernel: Kernel, rates: TileRates, weight_copies: float) -> Best:
     e = gpu.efficiencies
     tiles: TileSet = kernel_tiles(kernel)
     splits = SPLITS if kernel.traits.get("split_k", False) else SPLITS[:1]
@@ -126,5 +124,10 @@ def _search(
     row = np.arange(len(s.m))
     t, q = np.unravel_index(pick, total.shape[1:])
     done = (waves * steps)[row, t, q]
-    l2 = grid[row, t, 0] * np.ceil(s.k / rates.step) * rates.step * (tiles.rows * rates.a_bytes + tiles.cols * rates.b_bytes)[t]
+    l2 = (
+        grid[row, t, 0]
+        * np.ceil(s.k / rates.step)
+        * rates.step
+        * (tiles.rows * rates.a_bytes + tiles.cols * rates.b_bytes)[t]
+    )
     return Best(flat[row, pick], done * math[t], done * feed[row, t], hbm[row, t], dram[row, t], l2)

@@ -1,7 +1,7 @@
 """HBM traffic of a matrix kernel: what stays in L2 between replays, and what a wave of tiles re-reads.
 
-Source for the wave footprint: the rasterised-tile argument of Triton's matmul tutorial (grouped program order); the best
-grouping of the tiles in flight is assumed.
+Source for the wave footprint: the rasterised-tile argument of Triton's matmul tutorial (grouped program order); the
+best grouping of the tiles in flight is assumed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operands:
-    """Bytes of the three tensors of a product; a fresh entry of ``a_resident`` in 0..1 is the share of a already in L2."""
+    """Bytes of the three tensors of a product."""
 
     a: Array
     b: Array
@@ -49,10 +49,10 @@ def cold_bytes(x: Operands, gpu: Gpu, weight_copies: float) -> Operands:
 
 
 def reread_bytes(x: Operands, tiles: TileSet, m: Array, n: Array, gpu: Gpu) -> Array:
-    """Extra HBM bytes because neither operand stays in L2 while the waves pass over the output; shape (rows, candidates).
+    """Extra HBM bytes because neither operand stays in L2 while the waves pass over the output; (products, candidates).
 
-    A wave of C tiles covers r x c tiles with r c = C; it reads the rows and columns it covers. If the smaller operand fits
-    in L2 both are read once.
+    A wave of C tiles covers r x c tiles with r c = C; it reads the rows and columns it covers. If the smaller operand
+    fits in L2 both are read once.
     """
     sms = float(gpu.core.sms)
     height, width = m[:, None], n[:, None]
@@ -63,4 +63,5 @@ def reread_bytes(x: Operands, tiles: TileSet, m: Array, n: Array, gpu: Gpu) -> A
     passes_a = np.maximum(width * r / (sms * tiles.cols), 1.0)
     passes_b = np.maximum(height / (r * tiles.rows), 1.0)
     spilled = 1.0 - resident_share(np.minimum(a, b), gpu)
-    return spilled * (a * (passes_a - 1.0) + b * (passes_b - 1.0))
+    extra = spilled * (a * (passes_a - 1.0) + b * (passes_b - 1.0))
+    return np.asarray(extra)

@@ -1,8 +1,8 @@
 """Output tiles of a matrix kernel and how long an SM takes for one of them.
 
-A kernel covers its output with tiles of ``rows`` x ``cols`` elements, one tile a thread-block, and walks k in steps of one
-128-byte line of the operands. A step takes the longest of: the tensor-core instructions, feeding both operand slices from
-L2 through shared memory, and the kernel's own pipeline latency.
+A kernel covers its output with tiles of ``rows`` x ``cols`` elements, one tile a thread-block, and walks k in steps of
+one 128-byte line of the operands. A step takes the longest of: the tensor-core instructions, feeding both operand
+slices from L2 through shared memory, and the kernel's own pipeline latency.
 """
 
 from __future__ import annotations
@@ -98,7 +98,15 @@ def tensor_share(gpu: Gpu, rate: str) -> float:
 def tensor_rate(gpu: Gpu, rate: str) -> float:
     """FLOP/clk/SM of a rate class; a class the part has no unit for runs at the next wider one's rate."""
     table = gpu.core.tensor_flop_per_clk
-    wider = {"int4": "int8", "fp4": "fp8", "fp8": "bf16", "int8": "bf16", "fp32": "tf32", "tf32": "bf16", "fp16": "bf16"}
+    wider = {
+        "int4": "int8",
+        "fp4": "fp8",
+        "fp8": "bf16",
+        "int8": "bf16",
+        "fp32": "tf32",
+        "tf32": "bf16",
+        "fp16": "bf16",
+    }
     name = rate
     while name not in table:
         if name not in wider:
@@ -126,7 +134,8 @@ def tile_rates(gpu: Gpu, kernel: Kernel, rate: str, a_dtype: str, b_dtype: str) 
 def step_seconds(tiles: TileSet, r: TileRates, m: Array, n: Array) -> tuple[Array, Array, Array]:
     """(time of one k-step, its tensor time, its feed time), s; shape (products, candidates).
 
-    m, n: rows and columns that exist, broadcast against the candidates. The tensor cores work on whole tiles; rows and columns outside the matrix are computed but not loaded.
+    m, n: rows and columns that exist, broadcast against the candidates. The tensor cores work on whole
+    tiles; rows and columns outside the matrix are computed but not loaded.
     """
     math = 2.0 * tiles.rows * tiles.cols * r.step / r.flops
     height = np.minimum(tiles.rows, m)

@@ -32,8 +32,9 @@ def spikes(rows: pd.DataFrame, by: list[str], size: str) -> np.ndarray:
     """True for rows that take SPIKE times longer than both neighbours of their series along ``size``."""
     out = np.zeros(len(rows), dtype=bool)
     x, us = pd.to_numeric(rows[size]).to_numpy(), pd.to_numeric(rows["us"]).to_numpy()
-    for _, index in rows.groupby(by, sort=False).indices.items():
-        order = index[np.argsort(x[index], kind="stable")]
+    for _, group in rows.reset_index(drop=True).groupby(by, sort=False):
+        index = group.index.to_numpy(dtype=np.intp)
+        order = index[np.argsort(x[index], kind="stable")].tolist()
         for before, here, after in zip(order, order[1:], order[2:], strict=False):
             out[here] = us[here] > SPIKE * max(us[before], us[after])
     return out
@@ -98,7 +99,7 @@ def read(folder: Path, family: str) -> pd.DataFrame:
 
 
 def fit_nccl(rows: pd.DataFrame, evaluations: int = 20) -> dict[Key, float]:
-    """Values of NCCL and of the frameworks' kernels, and the latencies of each link generation, on stand-alone timings."""
+    """Values of NCCL and of the frameworks' kernels, and the latencies of each link generation."""
     own = rows[~rows["fw"].eq("vidur") & ~rows["kernel"].eq("llmcompass")]
     start = {k: v for f in NCCL_FILES for k, v in calibrated_keys(f).items() if _protocol(k) not in STEP_PROTOCOLS}
     return fit(observed_collectives(own), start | tier_keys(set(own["device"])), evaluations=evaluations)
@@ -118,14 +119,16 @@ def _protocol(key: Key) -> tuple[str, ...]:
     return (*entry.match.get("protocol", ()), *entry.match.get("topology", ()))
 
 
-def fit_exchanges(rows: pd.DataFrame, files: tuple[str, ...] = EXCHANGE_FILES, evaluations: int = 12) -> dict[Key, float]:
+def fit_exchanges(
+    rows: pd.DataFrame, files: tuple[str, ...] = EXCHANGE_FILES, evaluations: int = 12
+) -> dict[Key, float]:
     """Values of the exchange stacks."""
     start = {k: v for f in files for k, v in calibrated_keys(f).items()}
     return fit(observed_exchanges(rows), start, evaluations=evaluations)
 
 
 def write(values: Mapping[Key, float], rows: int) -> int:
-    """Write stack values into their files; returns how many figures changed. Tier latencies are returned by ``tiers_in``."""
+    """Write stack values into their files; returns how many figures changed (see ``tiers_in`` for latencies)."""
     written = 0
     for file in sorted({k.file for k in values if k.entry >= 0}):
         mine = {(k.entry, k.override, k.name): Fitted(v, rows) for k, v in values.items() if k.file == file}

@@ -49,6 +49,7 @@ VALUES: Mapping[str, Prior] = {
     "memory_share": Prior(0.2, 1.5, 1.0, 0.3),
     "module_floor": Prior(1 * US, 400 * US, 30 * US, 1.5),
     "activation_bytes": Prior(0.1, 40.0, 4.0, 1.0),
+    "concat_bytes": Prior(0.01, 8.0, 1.0, 1.5),
     "launch_share": Prior(0.05, 1.2, 0.7, 0.5),
     "idle_slot": Prior(0.02, 1.0, 0.7, 1.0),
     "host_floor": Prior(10 * US, 6000 * US, 500 * US, 2.0),

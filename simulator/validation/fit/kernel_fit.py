@@ -1,4 +1,4 @@
-"""Robust fit of calibrated figures: efficiencies of an architecture and values of kernels, straight from their YAML files.
+"""Robust fit of calibrated figures: efficiencies of an architecture and values of kernels, as their YAML files list them.
 
 Every figure of kind ``calibrated`` that a group of rows depends on is free; figures of any other kind stay as written.
 """
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
-from simulator.profiles import Figure, Kernel, KernelTable, figures_of
+from simulator.profiles import Figure, KernelTable, figures_of
 from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernel_file import figures_in
 from simulator.profiles.kernels import LINEAGE
@@ -64,7 +64,7 @@ class Sample:
     efficiencies: Mapping[str, Key]
     values: Mapping[str, Key]
 
-    def keys(self) -> set[Key]:
+    def depends_on(self) -> set[Key]:
         """Every free figure the rows depend on."""
         return {*self.efficiencies.values(), *self.values.values()}
 
@@ -91,7 +91,9 @@ class Free:
         return "hardware_profiles" in Path(self.key[0]).parts
 
 
-def samples(groups: Sequence[KernelRows], seconds: Array, keep: npt.NDArray[np.bool_]) -> tuple[list[Sample], list[Free]]:
+def samples(
+    groups: Sequence[KernelRows], seconds: Array, keep: npt.NDArray[np.bool_]
+) -> tuple[list[Sample], list[Free]]:
     """Samples of the rows marked ``keep`` with a measured time, and every free figure they touch."""
     free: dict[Key, Free] = {}
     found = []
@@ -150,11 +152,17 @@ def value_figures(table: KernelTable, architecture: str, facts: Mapping[str, str
 
 def fit(batch: Sequence[Sample], free: Sequence[Free], rounds: int = 40) -> dict[Key, float]:
     """Values of ``free`` that minimise the soft-L1 loss of log(predicted / measured) over ``batch``."""
-    used = [f for f in free if any(f.key in s.keys() for s in batch)]
+    used = [f for f in free if any(f.key in s.depends_on() for s in batch)]
     return _descend(batch, used, {f.key: f.figure.value for f in used}, rounds)
 
 
-def search(batch: Sequence[Sample], free: Sequence[Free], rounds: int = 40, sweeps: int = 2) -> dict[Key, float]:
+def search(
+    batch: Sequence[Sample],
+    free: Sequence[Free],
+    rounds: int = 40,
+    sweeps: int = 2,
+    starts: Sequence[dict[str, float]] = STARTS,
+) -> dict[Key, float]:
     """Like ``fit``, kernel by kernel from several starts and then alternating with the efficiencies.
 
     The k-step latency separates the basins (a latency-bound kernel and a bandwidth-bound one look alike at one shape).
@@ -169,14 +177,18 @@ def search(batch: Sequence[Sample], free: Sequence[Free], rounds: int = 40, swee
     ]
     for sweep in range(sweeps):
         for part, figures in clusters:
-            best |= _best_start(part, figures, best, STARTS if sweep == 0 else STARTS[:1], rounds)
+            best |= _best_start(part, figures, best, starts if sweep == 0 else starts[:1], rounds)
         if hard:
             best |= _descend(batch, hard, best, rounds)
     return best
 
 
 def _best_start(
-    part: Sequence[Sample], figures: Sequence[Free], now: Mapping[Key, float], starts: Sequence[dict[str, float]], rounds: int
+    part: Sequence[Sample],
+    figures: Sequence[Free],
+    now: Mapping[Key, float],
+    starts: Sequence[dict[str, float]],
+    rounds: int,
 ) -> dict[Key, float]:
     """The better of several descents of one kernel's values; each starts at ``now`` times its factors."""
     score, chosen = np.inf, dict(now)
@@ -193,7 +205,7 @@ def _clusters(batch: Sequence[Sample], keys: set[Key]) -> dict[tuple[int, ...], 
     """Samples joined by shared free values, and those values."""
     groups: list[tuple[set[int], set[Key]]] = []
     for i, sample in enumerate(batch):
-        members, own = {i}, sample.keys() & keys
+        members, own = {i}, sample.depends_on() & keys
         for group in [g for g in groups if g[1] & own]:
             members |= group[0]
             own |= group[1]
@@ -207,10 +219,12 @@ def _loss(sample: Sample, values: Mapping[Key, float]) -> float:
     return float((np.sqrt(1.0 + error**2) - 1.0).sum())
 
 
-def _descend(batch: Sequence[Sample], used: Sequence[Free], start: Mapping[Key, float], rounds: int) -> dict[Key, float]:
+def _descend(
+    batch: Sequence[Sample], used: Sequence[Free], start: Mapping[Key, float], rounds: int
+) -> dict[Key, float]:
     if not used:
         return dict(start)
-    batch = [s for s in batch if any(f.key in s.keys() for f in used)]
+    batch = [s for s in batch if any(f.key in s.depends_on() for f in used)]
     fixed = {k: v for k, v in start.items() if k not in {f.key for f in used}}
     low = np.log([BOUNDS[f.name][0] for f in used])
     high = np.log([BOUNDS[f.name][1] for f in used])
@@ -240,7 +254,7 @@ def _jacobian(
     """Forward differences; a figure is only re-evaluated on the samples that depend on it."""
     ends = np.cumsum([len(s.seconds) for s in batch])
     spans = [slice(end - len(s.seconds), end) for s, end in zip(batch, ends, strict=True)]
-    touched = [[i for i, s in enumerate(batch) if f.key in s.keys()] for f in used]
+    touched = [[i for i, s in enumerate(batch) if f.key in s.depends_on()] for f in used]
 
     def jacobian(x: Array) -> Array:
         values = {**fixed, **_values(used, x)}

@@ -1,8 +1,4 @@
-"""Calibrated figures of TPU and Ascend profiles and kernel tables as fit parameters that are written back where they stand.
-
-Alibrated figures of TPU and Ascend profiles and kernel tables as fit parameters that are written back where they
-stand.
-"""
+"""Calibrated figures of TPU and Ascend profiles and kernel tables, fitted and written back where they stand."""
 
 from __future__ import annotations
 
@@ -19,38 +15,20 @@ from simulator.validation.predict.tpu_ascend import REFERENCE, Device, Group, Ha
 
 # Shares of a datasheet rate: a fit may not exceed the datasheet.
 SHARES = frozenset(
-    [
-        "cube",
-        "hbm",
-        "l2_panel",
-        "l2_stream",
-        "unhidden",
-        "hbm_vector",
-        "mxu",
-        "hbm_stream",
-        "hbm_copy",
-        "serial_stages",
-        "workspace",
-        "eight_bit_stream",
-        "sparse_gather",
-        "stream_share",
-        "first_share",
-        "hidden",
-        "exchange_share",
-        "combine_share",
-    ]
+    {
+        *("cube", "hbm", "l2_panel", "l2_stream", "unhidden", "hbm_vector", "eight_bit_stream", "workspace"),
+        *("mxu", "hbm_stream", "hbm_copy", "sparse_gather", "serial_stages", "stream_share", "first_share"),
+        *("hidden", "exchange_share", "combine_share"),
+    }
 )
-# Width of the weak log-normal prior around the present value, by field; STIFF ones say what they mean.
+# Width of the weak log-normal prior around the present value, by field.
 SPREAD = {"traffic": 0.1, "cube": 0.1, "hbm": 0.2, "hbm_stream": 0.1, "l2_stream": 0.2}
 DEFAULT_SPREAD = 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One figure: an efficiency of an architecture (entry -1).
-
-    Or a value of a kernel entry (base or architecture's own).
-    """
+    """One figure: an architecture's efficiency (entry -1) or a kernel entry's value (its base or an architecture's own)."""
 
     family: str
     entry: int

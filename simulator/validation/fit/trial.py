@@ -1,4 +1,4 @@
-"""Trial values of stack kernels, fabric tiers and GPU efficiencies: what a fit varies, applied without touching files."""
+"""Trial values of stack kernels, fabric tiers and GPU efficiencies: what a fit varies, without touching files."""
 
 from __future__ import annotations
 
@@ -64,15 +64,15 @@ class Trial:
         """``system`` with trial start and hop latency of its tiers, shared by every system of one link generation."""
         tiers = {}
         for name, tier in system.tiers.items():
-            changed = {
-                n: self.values[k] for n in ("start", "latency") if (k := Key(fabric_of(system), -1, name, n)) in self.values
-            }
-            tiers[name] = replace(tier, **changed) if changed else tier
+            start = self.values.get(Key(fabric_of(system), -1, name, "start"), tier.start)
+            hop = self.values.get(Key(fabric_of(system), -1, name, "latency"), tier.latency)
+            tiers[name] = replace(tier, start=start, latency=hop)
         return replace(system, tiers=tiers)
 
     def gpu(self, gpu: Gpu) -> Gpu:
         """``gpu`` with trial efficiencies."""
-        mine = {k.name: v for k, v in self.values.items() if k.entry < 0 and k.file == gpu.architecture and not k.override}
+        own = ((k.name, v) for k, v in self.values.items() if k.entry < 0 and k.file == gpu.architecture)
+        mine = dict(own)
         return replace(gpu, efficiencies=replace(gpu.efficiencies, **mine)) if mine else gpu
 
 
@@ -150,10 +150,18 @@ def fit(
                 out[rows, j] = (new - base[rows]) / STEP
         return out
 
-    tops = np.array([1.0 if k.name == "share" or k.name.endswith("_share") else FARTHEST * np.exp(f) for k, f in zip(keys, first, strict=True)])
+    shares = np.array([k.name == "share" or k.name.endswith("_share") for k in keys])
+    tops = np.where(shares, 1.0, FARTHEST * np.exp(first))
     low, high = first - np.log(FARTHEST), np.log(tops)
     first = np.clip(first, low, high - STEP)
     found = least_squares(
-        function, first, jac=jacobian, bounds=(low, high), loss="soft_l1", f_scale=LOSS_SCALE, max_nfev=evaluations, x_scale=0.1
+        function,
+        first,
+        jac=jacobian,
+        bounds=(low, high),
+        loss="soft_l1",
+        f_scale=LOSS_SCALE,
+        max_nfev=evaluations,
+        x_scale=0.1,
     )
     return values(found.x)

@@ -30,7 +30,7 @@ STORED = {"fp8": "fp8_block"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """Rows that share device, stack and routing. slots: also a pass over every token-expert slot (quantised combine)."""
+    """Rows that share device, stack and routing. sms: SMs that move data; None = the stack's default."""
 
     term: ExpertExchange
     system: System
@@ -44,7 +44,8 @@ class Case:
         """Predicted time of each row."""
         if self.op.endswith("prepare"):
             values = self.stack.need("prepare").values
-            return np.asarray(expert_direct.prepare_seconds(self.term.tokens, values), dtype=np.float64)
+            tokens = np.asarray(self.term.tokens, dtype=np.float64)
+            return np.asarray(expert_direct.prepare_seconds(tokens, values), dtype=np.float64)
         span = place(self.system, self.term.ranks, self.domains)
         cost = exchange_cost(self.term, self.system, self.stack, span=span, sms=self.sms, kernel=self.kernel)
         seconds = np.asarray(cost.seconds, dtype=np.float64)
@@ -83,7 +84,8 @@ def case_of(key: Mapping[str, Any], tokens: npt.NDArray[np.float64], sms: npt.ND
     found = stack.find(kernel, direction=direction)
     dtype = str(found.traits.get("combine_dtype", key["dtype"])) if found else str(key["dtype"])
     copy = copy_bytes(dtype, hidden, device.vendor, direction)
-    term = ExpertExchange(direction, tokens, _count(key["topk"], 8), _count(key["experts"], 256), ranks, hidden, copy, mode)
+    topk, experts = _count(key["topk"], 8), _count(key["experts"], 256)
+    term = ExpertExchange(direction, tokens, topk, experts, ranks, hidden, copy, mode)
     cores = load_system_cores(str(key["device"]), str(key["unit"]))
     system = system_for(str(key["device"]), -(-ranks // cores))
     domains = domains_of(system, nodes) if device.vendor == "nvidia" else 1
@@ -93,10 +95,10 @@ def case_of(key: Mapping[str, Any], tokens: npt.NDArray[np.float64], sms: npt.ND
 
 
 def copy_bytes(dtype: str, hidden: int, vendor: str, direction: str) -> float:
-    """Bytes of one token copy with its scales. Ascend int8 copies carry a 512 B slot (arXiv:2506.12708, section 4.2)."""
+    """Bytes of one token copy with its scales. Source: arXiv:2506.12708, section 4.2 (512 B slot of int8 copies)."""
     if dtype == "int8" and vendor == "huawei":
         return hidden * (1.0 + ASCEND_SCALE_SLOT)
-    name = "bfloat16" if not dtype or direction == "combine" and dtype == "fp8" else STORED.get(dtype, dtype)
+    name = "bfloat16" if not dtype or (direction == "combine" and dtype == "fp8") else STORED.get(dtype, dtype)
     return hidden * format_of(name).bytes
 
 

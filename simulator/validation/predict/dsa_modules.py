@@ -50,7 +50,8 @@ def layer_seconds(t: Tokens, model: SparseModel, ratio: float, runtime: str, cor
         attention = attention_cost(_core(t, model, ratio, core, kernel), gpu, kernel, warm=True)
         if kernel.traits.get("dense_short", False):
             attention = Cost(np.where(t.kv <= model.top_k, dense, attention.seconds), attention.busy)
-        extra = Cost(np.where(long, indexer + kernel.values.get("long_floor", 0.0), 0.0))
+        fill = kernel.values.get("concat_bytes", 0.0) * _foreign_scores(t) / gpu.memory.bandwidth
+        extra = Cost(np.where(long, indexer + kernel.values.get("long_floor", 0.0) + fill, 0.0))
         host = host_seconds(kernel, cpu_factor(gpu), t.batch, long)
         elements = sparse_activations(model, t)
         cost = module_cost([products, extra, attention], gpu, kernel, elements, host)
@@ -66,6 +67,11 @@ def _core(t: Tokens, model: SparseModel, ratio: float, core: dict[str, str], ker
     if model.v4:
         return compressed_term(t, model.top_k, ratio, core["kv_dtype"], narrow)
     return sparse_term(t, model.top_k, core["kv_dtype"], kernel.values.get("idle_slot", 0.0), narrow)
+
+
+def _foreign_scores(t: Tokens) -> FloatArray:
+    """Scores of queries against other requests' keys: a logits matrix over concatenated keys has to mask them."""
+    return t.count * np.maximum(t.batch - 1.0, 0.0) * t.kv
 
 
 def _dense_seconds(t: Tokens, model: SparseModel, gpu: Gpu, runtime: str, core: dict[str, str]) -> FloatArray:

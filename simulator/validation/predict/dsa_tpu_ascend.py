@@ -1,7 +1,4 @@
-"""Sparse attention (top-k selected keys), its indexer.
-
-And V4's compressed-attention modules on TPU and Ascend devices.
-"""
+"""Sparse attention over selected keys, its indexer, and V4's compressed-attention modules on TPU and Ascend."""
 
 from __future__ import annotations
 
@@ -76,8 +73,9 @@ def _part(rows: pd.DataFrame, op: str, compress: str) -> Seconds:
         )
 
         def index(device: Device, kernel: Kernel) -> FloatArray:
-            scored = tpu_scores(scores, device, kernel) if isinstance(device, Tpu) else ascend_scores(scores, device, kernel)
-            ignore[operator] return np.asarray(scored.seconds, dtype=np.float64)
+            if isinstance(device, Tpu):
+                return np.asarray(tpu_scores(scores, device, kernel).seconds, dtype=np.float64)
+            return np.asarray(ascend_scores(scores, device, kernel).seconds, dtype=np.float64)
 
         return index
     selected = np.minimum(number(rows, "topk", 2048.0), visible) + (WINDOW if per_entry > 1 else 0.0)

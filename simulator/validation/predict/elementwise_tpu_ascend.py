@@ -31,7 +31,7 @@ def predict(rows: pd.DataFrame) -> Prediction:
 def groups(rows: pd.DataFrame) -> Iterator[Group]:
     """Groups of rows by device, operator, stack, kernel, format and extra facts."""
     for key, index, part in classes(rows, "device", "unit", "op", "fw", "kernel", "dtype", "extra"):
-        facts = {"op": key["op"], "axis": axis_of(key["extra"]), "kernel": key["kernel"], "dtype": key["dtype"]}
+        facts = {"name": key["op"], "axis": axis_of(key["extra"]), "kernel": key["kernel"], "dtype": key["dtype"]}
         seconds = _seconds(part, key)
         yield Group(index, key["device"], key["unit"], stack_of(key["fw"]), "elementwise", facts, seconds)
 
@@ -58,6 +58,8 @@ def launched(kernel: str) -> dict[str, int]:
 
 def _seconds(rows: pd.DataFrame, key: dict[str, str]) -> Seconds:
     count, cols = number(rows, "rows", 1.0), number(rows, "cols", 1.0)
+    if key["op"].startswith("mhc"):
+        cols = cols * float(option(key["extra"], "hc_mult") or 4)  # all residual streams of a token
     kernels, size = launched(key["kernel"]), element_bytes(key["dtype"])
 
     def seconds(device: Device, kernel: Kernel) -> FloatArray:

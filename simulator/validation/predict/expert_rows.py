@@ -1,4 +1,4 @@
-"""Expert loads of measurement rows, computed once per routing situation and kept for every tile height a kernel asks for."""
+"""Expert loads of measurement rows, computed once per routing situation and kept for every tile height asked for."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,13 +17,12 @@ from simulator.validation.predict.gpu_rows import (
     Index,
     KernelRows,
     column,
-    device_of,
+    kernel_groups,
     number,
     predict_groups,
-    table_of,
 )
 from simulator.validation.predict.other_vendors import with_other_vendors
-from simulator.validation.predict.precision import precision_of
+from simulator.validation.predict.precision import Precision
 from simulator.validation.predict.prediction import Prediction
 
 # Benchmarks that replay captured graphs cycle five copies of the weights; profiler runs flush L2 or reuse one weight.
@@ -49,31 +49,24 @@ class _Run:
 
 def groups(rows: pd.DataFrame) -> tuple[list[KernelRows], dict[int, str]]:
     """(groups of rows by device and kernel facts, reason by position of a row that cannot be predicted)."""
-    facts = pd.DataFrame({name: column(rows, name) for name in ("device", "fw", "kernel", "dtype", "mode")})
-    facts["quantizes"] = column(rows, "note").str.contains("incl_act_quant", regex=False)
-    shape = {name: number(rows, name) for name in ("m", "n", "k")}
-    sound = np.isfinite(np.stack(list(shape.values()))).all(axis=0)
-    found: list[KernelRows] = []
-    reasons = {int(i): "m, n and k must be numbers" for i in np.flatnonzero(~sound)}
-    for key, index in facts.reset_index(drop=True).groupby(list(facts), sort=True).indices.items():
-        device, fw, kernel, dtype, mode, quantizes = key
-        where = index[sound[index]]
-        gpu, precision = device_of(device), precision_of(dtype)
-        if gpu is None or precision is None:
-            reason = f"no gemm model for {device!r}" if gpu is None else f"unknown dtype {dtype!r}"
-            reasons.update((int(i), reason) for i in where)
-            continue
+    facts = pd.DataFrame({name: column(rows, name).to_numpy() for name in ("device", "fw", "kernel", "dtype", "mode")})
+    note = column(rows, "note")
+    facts["quantizes"] = ["true" if "incl_act_quant" in text else "false" for text in note]
+    sizes = {name: number(rows, name) for name in ("m", "n", "k")}
+
+    def build(one: Mapping[str, str], index: Index, gpu: Gpu, precision: Precision) -> _Run:
         term = Matmul(
-            *(shape[name][where] for name in ("m", "n", "k")),
+            m=sizes["m"][index],
+            n=sizes["n"][index],
+            k=sizes["k"][index],
             a_dtype=precision.activation,
             b_dtype=precision.weight,
             rate=precision.rate,
-            quantizes_a=bool(quantizes),
+            quantizes_a=one["quantizes"] == "true",
         )
-        copies = GRAPH_COPIES if mode == "graph" else np.inf
-        chosen = {"dtype": dtype, "kernel": kernel, "mode": mode}
-        found.append(KernelRows(where, gpu, table_of(fw, "gemm"), chosen, _Run(term, copies)))
-    return found, reasons
+        return _Run(term, GRAPH_COPIES if one["mode"] == "graph" else np.inf)
+
+    return kernel_groups(facts, sizes, "gemm", build)
 
 
 def predict(rows: pd.DataFrame) -> Prediction:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import pandas as pd
 from simulator.devices.cost import Cost
 from simulator.profiles import Kernel, KernelTable, ProfileError, figures_of, load_device, load_kernels
 from simulator.profiles.gpu import Gpu
+from simulator.validation.predict.precision import Precision, precision_of
 from simulator.validation.predict.prediction import Prediction, blank, supported, worst
 
 Index = npt.NDArray[np.intp]
@@ -80,6 +81,38 @@ def device_of(name: str) -> Gpu | None:
 def table_of(fw: str, family: str) -> KernelTable:
     """Kernels of ``family`` in the stack that wrote ``fw``, or in its closest relative."""
     return load_kernels(runtime_name(fw), family, "nvidia")
+
+
+Build = Callable[[Mapping[str, str], Index, Gpu, Precision], Call]
+
+
+def kernel_groups(
+    facts: pd.DataFrame, sizes: Mapping[str, npt.NDArray[np.float64]], family: str, build: Build
+) -> tuple[list[KernelRows], dict[int, str]]:
+    """(groups of rows with equal ``facts``, reason by position of a row that cannot be predicted).
+
+    facts: text columns, among them device, fw and dtype; sizes: numbers every row needs; build: the call of one group.
+    """
+    sound = np.asarray(np.isfinite(np.stack(list(sizes.values()))).all(axis=0), dtype=np.bool_)
+    names = [str(name) for name in facts]
+    missing = f"{', '.join(sizes)} must be numbers"
+    reasons = {int(i): missing for i in np.flatnonzero(~sound)}
+    positions: dict[tuple[str, ...], list[int]] = {}
+    for i, row in enumerate(zip(*(facts[name] for name in names), strict=True)):
+        if sound[i]:
+            positions.setdefault(row, []).append(i)
+    found = []
+    for row, members in sorted(positions.items()):
+        one = dict(zip(names, row, strict=True))
+        gpu, precision = device_of(one["device"]), precision_of(one["dtype"])
+        if gpu is None or precision is None:
+            what = f"device {one['device']!r}" if gpu is None else f"dtype {one['dtype']!r}"
+            reasons.update((i, f"no {family} model for {what}") for i in members)
+            continue
+        index = np.array(members, dtype=np.intp)
+        chosen = {name: value for name, value in one.items() if name not in ("device", "fw")}
+        found.append(KernelRows(index, gpu, table_of(one["fw"], family), chosen, build(one, index, gpu, precision)))
+    return found, reasons
 
 
 def fidelity_of(group: KernelRows, kernel: Kernel) -> str:

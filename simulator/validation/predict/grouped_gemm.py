@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,13 +19,12 @@ from simulator.validation.predict.gpu_rows import (
     Index,
     KernelRows,
     column,
-    device_of,
+    kernel_groups,
     number,
     predict_groups,
-    table_of,
 )
 from simulator.validation.predict.other_vendors import with_other_vendors
-from simulator.validation.predict.precision import precision_of
+from simulator.validation.predict.precision import Precision
 from simulator.validation.predict.prediction import Prediction
 
 Array = npt.NDArray[np.float64]
@@ -45,8 +45,9 @@ class _Run:
     def take(self, positions: Index) -> _Run:
         """Only the products at ``positions``."""
         t = self.term
-        parts = {name: np.asarray(getattr(t, name))[positions] for name in ("rows", "groups", "active", "n", "k", "loads")}
-        return _Run(replace(t, **parts))
+        rows, held, active, n, k = (np.asarray(d)[positions] for d in (t.rows, t.groups, t.active, t.n, t.k))
+        loads = None if t.loads is None else t.loads[positions]
+        return _Run(replace(t, rows=rows, groups=held, active=active, n=n, k=k, loads=loads))
 
 
 def _loads(layout: str, groups: float, mean: float, note: str) -> Array:
@@ -72,37 +73,29 @@ def _stacked(loads: list[Array]) -> Array:
 
 def groups(rows: pd.DataFrame) -> tuple[list[KernelRows], dict[int, str]]:
     """(groups of rows by device and kernel facts, reason by position of a row that cannot be predicted)."""
-    facts = pd.DataFrame({n: column(rows, n) for n in ("device", "fw", "kernel", "dtype", "mode", "op", "layout")})
-    note = column(rows, "note").to_numpy()
-    facts["quantizes"] = [("incl_act_quant" in text) for text in note]
+    names = ("device", "fw", "kernel", "dtype", "mode", "op", "layout")
+    facts = pd.DataFrame({name: column(rows, name).to_numpy() for name in names})
+    note = column(rows, "note").to_list()
+    facts["quantizes"] = ["true" if "incl_act_quant" in text else "false" for text in note]
     s = {name: number(rows, name) for name in ("groups", "m_per_group", "n", "k")}
-    sound = np.isfinite(np.stack(list(s.values()))).all(axis=0)
-    found: list[KernelRows] = []
-    reasons = {int(i): "groups, m_per_group, n and k must be numbers" for i in np.flatnonzero(~sound)}
-    for key, index in facts.reset_index(drop=True).groupby(list(facts), sort=True).indices.items():
-        device, fw, kernel, dtype, mode, op, layout, quantizes = key
-        where = index[sound[index]]
-        gpu, precision = device_of(device), precision_of(dtype)
-        if gpu is None or precision is None:
-            reason = f"no grouped_gemm model for {device!r}" if gpu is None else f"unknown dtype {dtype!r}"
-            reasons.update((int(i), reason) for i in where)
-            continue
-        loads = _stacked([_loads(layout, s["groups"][i], s["m_per_group"][i], note[i]) for i in where])
+
+    def build(one: Mapping[str, str], index: Index, gpu: Gpu, precision: Precision) -> _Run:
+        loads = _stacked([_loads(one["layout"], s["groups"][i], s["m_per_group"][i], note[i]) for i in index])
         term = GroupedMatmul(
             rows=loads.sum(axis=1),
-            groups=s["groups"][where],
+            groups=s["groups"][index],
             active=(loads > 0).sum(axis=1),
-            n=s["n"][where],
-            k=s["k"][where],
+            n=s["n"][index],
+            k=s["k"][index],
             a_dtype=precision.activation,
             b_dtype=precision.weight,
             rate=precision.rate,
             loads=loads,
-            quantizes_a=bool(quantizes),
+            quantizes_a=one["quantizes"] == "true",
         )
-        chosen = {"op": op, "dtype": dtype, "kernel": kernel, "mode": mode, "layout": layout}
-        found.append(KernelRows(where, gpu, table_of(fw, "grouped_gemm"), chosen, _Run(term)))
-    return found, reasons
+        return _Run(term)
+
+    return kernel_groups(facts, s, "grouped_gemm", build)
 
 
 def predict(rows: pd.DataFrame) -> Prediction:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from simulator.devices.cost import Cost
@@ -18,14 +20,15 @@ from simulator.validation.predict.gpu_rows import (
     Index,
     KernelRows,
     column,
-    device_of,
+    kernel_groups,
     number,
     predict_groups,
-    table_of,
 )
 from simulator.validation.predict.other_vendors import with_other_vendors
-from simulator.validation.predict.precision import Precision, precision_of
+from simulator.validation.predict.precision import Precision
 from simulator.validation.predict.prediction import Prediction
+
+Array = npt.NDArray[np.float64]
 
 SIZES = ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep")
 GROUP_LIMITED = ("moe_ep",)  # benchmarks whose routing passes the model's own gate
@@ -46,35 +49,36 @@ class _Run:
     def take(self, positions: Index) -> _Run:
         """Only the layers at ``positions``."""
         m, routed = self.moe, self.routed.take(positions)
-        held = m.held
-        kept = Loads(held.rows[positions], held.active[positions], routed.blocks)
-        arrays = {n: getattr(m, n)[positions] for n in ("tokens", "spread", "hidden", "inter", "topk", "experts", "ranks")}
-        return _Run(replace(m, held=kept, **arrays), routed, self.host_factor)
+        held = Loads(m.held.rows[positions], m.held.active[positions], routed.blocks)
+        part = replace(
+            m,
+            held=held,
+            tokens=m.tokens[positions],
+            spread=m.spread[positions],
+            hidden=m.hidden[positions],
+            inter=m.inter[positions],
+            topk=m.topk[positions],
+            experts=m.experts[positions],
+            ranks=m.ranks[positions],
+        )
+        return _Run(part, routed, self.host_factor)
 
 
 def groups(rows: pd.DataFrame) -> tuple[list[KernelRows], dict[int, str]]:
     """(groups of rows by device and kernel facts, reason by position of a row that cannot be predicted)."""
-    facts = pd.DataFrame({n: column(rows, n) for n in ("device", "fw", "kernel", "dtype", "mode", "op")})
+    names = ("device", "fw", "kernel", "dtype", "mode", "op")
+    facts = pd.DataFrame({name: column(rows, name).to_numpy() for name in names})
     sizes = {name: number(rows, name, 1.0 if name in ("tp", "ep") else np.nan) for name in SIZES}
-    dist = column(rows, "dist", DEFAULT_DISTRIBUTION).to_numpy()
-    sound = np.isfinite(np.stack(list(sizes.values()))).all(axis=0)
-    found: list[KernelRows] = []
-    reasons = {int(i): "tokens, hidden, inter, topk and experts must be numbers" for i in np.flatnonzero(~sound)}
-    for key, index in facts.reset_index(drop=True).groupby(list(facts), sort=True).indices.items():
-        device, fw, kernel, dtype, mode, op = key
-        where = index[sound[index]]
-        gpu, precision = device_of(device), precision_of(dtype)
-        if gpu is None or precision is None:
-            reason = f"no moe model for {device!r}" if gpu is None else f"unknown dtype {dtype!r}"
-            reasons.update((int(i), reason) for i in where)
-            continue
-        run = _run({n: v[where] for n, v in sizes.items()}, dist[where], op, precision, gpu)
-        chosen = {"op": op, "dtype": dtype, "kernel": kernel, "mode": mode}
-        found.append(KernelRows(where, gpu, table_of(fw, "moe"), chosen, run))
-    return found, reasons
+    dist = column(rows, "dist", DEFAULT_DISTRIBUTION).to_list()
+
+    def build(one: Mapping[str, str], index: Index, gpu: Gpu, precision: Precision) -> _Run:
+        part = {name: values[index] for name, values in sizes.items()}
+        return _run(part, [dist[i] for i in index], one["op"], precision, gpu)
+
+    return kernel_groups(facts, sizes, "moe", build)
 
 
-def _run(s: dict[str, np.ndarray], dist: np.ndarray, op: str, precision: Precision, gpu: Gpu) -> _Run:
+def _run(s: Mapping[str, Array], dist: Sequence[str], op: str, precision: Precision, gpu: Gpu) -> _Run:
     # a megakernel's rows count tokens of one rank, all others those of the whole expert-parallel group
     tokens = s["tokens"] * s["ep"] if op == "moe_megakernel" else s["tokens"]
     columns = zip(tokens, s["experts"], s["topk"], s["ep"], dist, strict=True)

@@ -1,4 +1,4 @@
-"""What a ``dtype`` of a measurement row means: stored formats of activations and weights, and the rate class they run at."""
+"""What a ``dtype`` of a measurement row means: formats of activations and weights, and the rate class they run at."""
 
 from __future__ import annotations
 

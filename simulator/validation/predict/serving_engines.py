@@ -8,7 +8,7 @@ from functools import lru_cache
 from simulator.models.formats import Formats
 from simulator.models.layout import Layout
 from simulator.models.memory import memory
-from simulator.profiles import list_names, load_model
+from simulator.profiles import list_names
 from simulator.profiles.model import Model
 from simulator.profiles.runtime import Host
 from simulator.profiles.scenario import Decode, Parallel, Phases, Scenario, Speculative
@@ -51,6 +51,7 @@ class Fleet:
     machines: dict[tuple[str, str, str], Machine] = field(default_factory=dict)
     decodes: dict[tuple[Key, int], DecodeTable] = field(default_factory=dict)
     prefills: dict[Key, PrefillTable] = field(default_factory=dict)
+    capacities: dict[Key, float] = field(default_factory=dict)
 
     def deployment(self, key: Key) -> Deployment:
         """The deployment of one replica."""
@@ -98,6 +99,11 @@ class Fleet:
 
     def cache_tokens(self, key: Key) -> float:
         """KV capacity of one rank in tokens."""
+        if key not in self.capacities:
+            self.capacities[key] = self._cache_tokens(key)
+        return self.capacities[key]
+
+    def _cache_tokens(self, key: Key) -> float:
         d = self.deployment(key)
         capacity = d.device.memory.capacity / d.ranks_per_device * MEMORY_SHARE - RESERVED_BYTES
         return memory(d.model, key.layout, self.formats(key)).cache_tokens(capacity)

@@ -31,7 +31,7 @@ def predict(rows: pd.DataFrame) -> Prediction:
 def groups(rows: pd.DataFrame) -> Iterator[Group]:
     """Groups of rows by device, operator, stack, kernel, format and extra facts."""
     for key, index, part in classes(rows, "device", "unit", "op", "fw", "kernel", "dtype", "extra"):
-        facts = {"op": key["op"], "kernel": key["kernel"], "dtype": key["dtype"], "axis": axis_of(key["extra"])}
+        facts = {"name": key["op"], "kernel": key["kernel"], "dtype": key["dtype"], "axis": axis_of(key["extra"])}
         seconds = _seconds(part, key)
         yield Group(index, key["device"], key["unit"], stack_of(key["fw"]), "sparse_gather", facts, seconds)
 

@@ -106,8 +106,8 @@ def _quantiser(op: str, rows: FloatArray, cols: FloatArray, size: float, extra: 
         copies = 2.0 if option(extra, "out_kv") == "1" else 1.0
         return Traffic(rows * width * size, rows * width * (out * copies), 10, 0)
     if op.startswith("mhc"):
-        streams = float(option(extra, "hc_mult") or 4)
+        streams = float(option(extra, "hc_mult") or 4)  # cols spans all of them
         if op == "mhc_post":
-            return Traffic((streams + 1) * n * size, streams * n * size, 2 * streams, 0)
-        return Traffic(2 * streams * n * size, n * size, 4 * streams, 0)
+            return Traffic(n * size * (1.0 + 1.0 / streams), n * size, 2 + 2 * streams, 0)
+        return Traffic(n * size, n * size / streams, 4, 0)
     return Traffic(n * size, n * size, 4, 0)
