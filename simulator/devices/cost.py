@@ -28,7 +28,7 @@ class Cost:
             return np.full(np.shape(self.seconds), "none")
         names = list(self.busy)
         stack = np.stack(np.broadcast_arrays(*[np.asarray(self.busy[n], dtype=np.float64) for n in names]))
-        return np.asarray(names)[np.argmax(stack, axis=0)]
+        return np.asarray(np.asarray(names)[np.argmax(stack, axis=0)])
 
     def __add__(self, other: Cost) -> Cost:
         def merge(a: Mapping[str, Number], b: Mapping[str, Number]) -> dict[str, Number]:

@@ -167,7 +167,7 @@ def _fill(parts: Array, rows: Array) -> Array:
 def _sampled(r: Routing, alpha: float) -> Array:
     """Expected rows when every token draws K different experts with power-law weights.
 
-    The chance that expert e is among the K is 1 - exp(-x w_e), x such that the chances add up to K (exponential clocks).
+    The chance that expert e is among the K is 1 - exp(-x w_e), x such that the chances add up to K (a race).
     """
     u = np.random.default_rng(SEED).random((DRAWS, r.experts))
     weight = _bounded_power_law(u, alpha, 1.0, SAMPLED_LARGEST)
@@ -196,7 +196,7 @@ def _balanced(r: Routing) -> Array:
         chosen = ((token[:, None] + starts[None, :]) % r.experts).astype(np.int64)
         return np.bincount(chosen.ravel(), minlength=r.experts).astype(np.float64)
     first = (np.arange(r.experts)[:, None] - starts[None, :]) % r.experts
-    return np.maximum((r.tokens - 1 - first) // r.experts + 1, 0).sum(axis=1).astype(np.float64)
+    return np.asarray(np.maximum((r.tokens - 1 - first) // r.experts + 1, 0).sum(axis=1), dtype=np.float64)
 
 
 def _uniform(r: Routing) -> Array:

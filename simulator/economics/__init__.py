@@ -1,0 +1,1 @@
+"""Economics: energy of a step, power, carbon and money."""

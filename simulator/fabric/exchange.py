@@ -93,8 +93,14 @@ def _torus(term: ExpertExchange, span: Span, values: Mapping[str, float]) -> tup
     """One copy per distinct rank, spread over the torus; all ranks of a chip share its links."""
     copies = expert_normal.copies(term, term.ranks)
     payload = np.asarray(term.tokens, dtype=np.float64) * copies * term.copy_bytes * span.cores * span.sharing
-    links = torus.exchange_seconds(payload, span.devices, span.inner, share=values["share"])
-    return span.inner.start + links, {unit_of(span.inner_name): links}
+    links = torus.exchange_seconds(payload, span.inner_devices, span.inner, share=values["share"])
+    busy: dict[str, Number] = {unit_of(span.inner_name): links}
+    seconds = span.inner.start + links
+    if span.outer is not None:
+        network = payload * (1.0 - 1.0 / span.domains) / (values["share"] * span.outer.bandwidth)
+        busy[unit_of(span.outer_name)] = network
+        seconds = seconds + span.outer.start + span.outer.latency + network
+    return seconds, busy
 
 
 def _plain(value: Number) -> Number:

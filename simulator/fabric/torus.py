@@ -83,5 +83,7 @@ def exchange_rate(tier: Tier, chips: int) -> float:
 
 def exchange_seconds(payload: Number, chips: int, tier: Tier, *, share: float) -> Number:
     """All-to-all: payload = send buffer of one chip, own share included."""
+    if chips <= 1:
+        return 0.0
     axes = used_axes(tier, chips)
     return hops(axes) * tier.latency + payload / (share * exchange_rate(tier, chips))

@@ -41,13 +41,13 @@ class _Merging(Rewriter):
         for node in self.old.nodes:
             if node.id in skipped:
                 continue
+            if node.id in heads:
+                self._merge(heads[node.id])
+                continue
             for i in node.inputs:
                 if i not in self.at and self.old.values[i].role != "activation":
                     self.source(i)
-            if node.id in heads:
-                self._merge(heads[node.id])
-            else:
-                self.keep(node)
+            self.keep(node)
         return self.graph()
 
     def _merge(self, group: list[Node]) -> None:

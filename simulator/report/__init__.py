@@ -1,0 +1,1 @@
+"""Reports: terminal, HTML, plots and traces of results."""

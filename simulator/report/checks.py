@@ -13,15 +13,24 @@ class Check(Protocol):
     """What a check reports: id, what it compares, error reached, bound, and whether it passed."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Identity of the check (N1 ...)."""
+
     @property
-    def what(self) -> str: ...
+    def what(self) -> str:
+        """What is compared."""
+
     @property
-    def error(self) -> float: ...
+    def error(self) -> float:
+        """Error reached."""
+
     @property
-    def bound(self) -> float: ...
+    def bound(self) -> float:
+        """Largest error allowed; 0 = exact."""
+
     @property
-    def passed(self) -> bool: ...
+    def passed(self) -> bool:
+        """Whether the error is within the bound."""
 
 
 def print_checks(checks: Sequence[Check], format: str) -> None:

@@ -97,7 +97,8 @@ def _print_headline(result: Result, row: Mapping[str, Any]) -> None:
         for key, what, unit in HEADLINE
         if row[key] is not None
     ]
-    title = f"{result.scenario}: {result.model} on {result.num_devices} x {result.device} ({result.system}, {result.runtime}, {row['parallel']})"
+    where = f"{result.num_devices} x {result.device} ({result.system}, {result.runtime}, {row['parallel']})"
+    title = f"{result.scenario}: {result.model} on {where}"
     notes = [
         f"Expected error ± {row['error_band_pct']:.0f} % ({row['fidelity']}); binds: {row['bound']}.",
         f"Cost basis: {result.cost_basis} at {significant(result.usd_per_device_hour, 3)} USD per device-hour."

@@ -1,0 +1,1 @@
+"""Serving: engines under load, from step times to request metrics."""

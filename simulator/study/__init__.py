@@ -1,0 +1,1 @@
+"""Studies: simulate, compare and sweep deployments."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Hashable
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,9 @@ from simulator.fabric.exchange import exchange_cost
 from simulator.fabric.stack import CommStack, collective_stack, exchange_stack
 from simulator.fabric.topology import Link, links_of, place
 from simulator.models.graph import Graph
-from simulator.ops.tensor import Number
+from simulator.ops.fused import Step
+from simulator.ops.op import Op
+from simulator.ops.tensor import Number, TensorSpec
 from simulator.ops.work import Collective, ExpertExchange, Term, Work
 from simulator.profiles.system import System
 from simulator.study.kernel_choice import choose
@@ -63,7 +67,8 @@ class Machine:
 
     def cost_of(self, work: Work) -> NodeCost:
         """Cost of an operator: its terms one after the other."""
-        total, family, label, worst, links = ZERO, "", "", 0, ()
+        total, family, label, worst = ZERO, "", "", 0
+        links: tuple[Link, ...] = ()
         for term in work:
             cost, name, kernel, fidelity, used = self._term(term)
             if float(np.max(np.asarray(cost.seconds), initial=0.0)) >= float(
@@ -101,10 +106,34 @@ class Machine:
 
 
 def graph_costs(graph: Graph, machine: Machine) -> dict[int, NodeCost]:
-    """NodeCost of every template of ``graph``."""
-    return {template: machine.cost_of(work) for template, work in graph.work().items()}
+    """NodeCost of every template of ``graph``; templates of equal operator and shapes (dense and MoE layers share their
+    attention) are costed once."""
+    known: dict[Hashable, NodeCost] = {}
+    costs: dict[int, NodeCost] = {}
+    for template, node in graph.templates().items():
+        inputs, outputs = graph.specs(node.inputs), graph.specs(node.outputs)
+        key = (_op_key(node.op), tuple(_spec_key(s) for s in inputs))
+        if key not in known:
+            known[key] = machine.cost_of(node.op.work(inputs, outputs))
+        costs[template] = known[key]
+    return costs
 
 
-def scaled(node: NodeCost, seconds: Number) -> NodeCost:
-    """The same node at another time (a user's measured latency)."""
-    return replace(node, cost=replace(node.cost, seconds=seconds))
+def _op_key(op: Op) -> Hashable:
+    return type(op), tuple(_plain(getattr(op, f.name)) for f in fields(op))  # type: ignore[arg-type]
+
+
+def _spec_key(spec: TensorSpec) -> Hashable:
+    return spec.dtype, _plain(spec.shape)
+
+
+def _plain(value: Any) -> Hashable:
+    """``value`` with arrays replaced by their bytes, so that it can be a key."""
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
+    if isinstance(value, tuple):
+        return tuple(_plain(v) for v in value)
+    if isinstance(value, Step):
+        return _op_key(value.op), value.inputs, value.outputs
+    found: Hashable = value
+    return found

@@ -49,13 +49,10 @@ class Step:
 
     def total(self, what: str) -> Number:
         """Sum over all instances on one rank: "flops", "hbm" bytes, "wire" bytes or kernel "seconds"."""
-        pick = {
-            "flops": lambda n: n.work.flops(),
-            "hbm": lambda n: n.cost.bytes.get("hbm", 0.0),
-            "wire": lambda n: n.cost.bytes.get("wire", 0.0),
-            "seconds": lambda n: n.cost.seconds,
-        }[what]
-        return sum((pick(n) * self.counts[t] for t, n in self.costs.items()), start=0.0)
+        total: Number = 0.0
+        for template, node in self.costs.items():
+            total = total + _amount(node, what) * self.counts[template]
+        return total
 
     def matmul_flops(self) -> dict[str, Number]:
         """Matrix FLOPs by rate class on one rank."""
@@ -68,6 +65,14 @@ class Step:
     def summary(self) -> Summary:
         """Busy and exposed times of the replay."""
         return summarise(self.program, self.durations_ps)
+
+
+def _amount(node: NodeCost, what: str) -> Number:
+    if what == "flops":
+        return node.work.flops()
+    if what == "seconds":
+        return node.cost.seconds
+    return node.cost.bytes.get(what, 0.0)
 
 
 def formats_of(deployment: Deployment) -> Formats:

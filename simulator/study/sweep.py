@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from simulator.study.node_cost import Machine
 from simulator.study.rows import Row
 from simulator.study.step import Step, forms_of, shape_of, step_energy
 
-__all__ = ["Grid", "parse_axes", "sweep_grid"]
+__all__ = ["Grid", "parse_axes", "sweep", "sweep_grid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,11 @@ class Grid:
     scenario: str
     axes: Axes
     rows: tuple[Row, ...]
+
+
+def sweep(scenario: str, axes: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> Grid:
+    """``scenario`` over the grid of ``axes``, written as on the command line ({"context": "1K..128K", "model": "a,b"})."""
+    return sweep_grid(scenario, parse_axes(axes), overrides)
 
 
 def sweep_grid(
@@ -91,7 +97,7 @@ def _columns(
 
 def phase_columns(
     deployment: Deployment, phase: Prefill | Decode, sizes: Mapping[str, np.ndarray], machine: Machine
-) -> dict[str, Number | str | None]:
+) -> dict[str, Any]:
     """Row columns of one phase; ``sizes`` holds arrays by canonical path. Each point takes the faster form of attention."""
     prefill = isinstance(phase, Prefill)
     where = "phases.prefill" if prefill else "phases.decode"
@@ -106,13 +112,13 @@ def phase_columns(
     }
 
 
-def _step_columns(deployment: Deployment, phase: Prefill | Decode, step: Step) -> dict[str, Number | None]:
+def _step_columns(deployment: Deployment, phase: Prefill | Decode, step: Step) -> dict[str, Any]:
     dp, n = deployment.scenario.layout(phase).dp, deployment.num_devices
     tokens = _tokens(deployment, phase, step) * dp
     rate = tokens / step.seconds / n
     energy = step_energy(step, deployment.device, deployment.ranks_per_device).total
     price = usd_per_mtok(deployment.usd_per_device_hour, rate)
-    fits = rank_bytes(deployment, phase, step) <= usable_bytes(deployment)
+    fits = np.asarray(rank_bytes(deployment, phase, step) <= usable_bytes(deployment))
     if isinstance(phase, Prefill):
         return {
             "ttft_ms": step.seconds * 1e3,

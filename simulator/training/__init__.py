@@ -1,0 +1,1 @@
+"""Training: the step time of pre-training from the same operators."""

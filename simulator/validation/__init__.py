@@ -1,0 +1,1 @@
+"""Validation: predict, error tables and calibration against published measurements."""

@@ -132,7 +132,8 @@ def _core_time(
     cube = 2.0 * tm * tn * inner * hw.cube_seconds_per_flop(device, p.rate)
     tall = np.minimum(tm, np.ceil(rows.max(-1) / hw.CUBE_SIDE) * hw.CUBE_SIDE)
     slow_a, slow_b = _misalignment(p, device, kernel)
-    panels = p.k / s * (tall * p.a * slow_a + tn * p.b * slow_b) / hw.panel_rate(device)
+    weights = hw.stream_rate(device) if kernel.traits.get("weights") == "fractal" else hw.panel_rate(device)
+    panels = p.k / s * (tall * p.a * slow_a / hw.panel_rate(device) + tn * p.b * slow_b / weights)
     store = tm * tn * p.out / hw.write_rate(device)
     core = rounds * np.maximum(np.maximum(cube, panels), store) + store
     return core, (rounds * cube, rounds * panels, rounds * store)

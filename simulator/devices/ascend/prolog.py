@@ -16,17 +16,25 @@ from simulator.profiles.kernels import Kernel
 def prolog_cost(stages: tuple[Matmul, ...], device: Ascend, kernel: Kernel) -> Cost:
     """Seconds of a fused chain of products with a barrier after each.
 
-    The kernel works on ``token_tile`` tokens at a time and streams all weights again for every tile.
+    The kernel works on ``token_tile`` tokens at a time and streams all weights again for every tile; what of them stays
+    in L2 is not read from HBM a second time.
     """
     tile = float(kernel.traits.get("token_tile", 128))
-    total, shape = Cost(start(device, kernel)), None
-    for stage in stages:
-        product = product_of(stage)
-        shape = product.shape
-        tokens = product.rows.max(-1)
-        passes = np.ceil(tokens / tile)
+    products = [product_of(stage) for stage in stages]
+    l2 = device.memory.l2_capacity
+    weights = sum((p.b_bytes() for p in products), start=np.zeros(1))
+    missing = np.clip((weights - l2 / 2.0) / (l2 / 2.0), 0.0, 1.0)
+    total = Cost(start(device, kernel))
+    for product in products:
+        again = np.maximum(np.ceil(product.rows.max(-1) / tile) - 1.0, 0.0)
         cut = replace(product, rows=np.minimum(product.rows, tile))
-        cost = as_cost(body(cut, device, kernel), kernel.values.get("stage_start", 0.0))
-        busy = {unit: passes * s for unit, s in cost.busy.items()}
-        total = total + Cost(passes * cost.seconds, busy, {"hbm": passes * cost.bytes["hbm"]})
-    return total if shape is None else shaped(total, shape)
+        barrier = kernel.values.get("stage_start", 0.0)
+        total = total + as_cost(body(cut, device, kernel), barrier)
+        total = total + _times(as_cost(body(cut, device, kernel, from_hbm=missing), barrier), again)
+    return shaped(total, products[0].shape)
+
+
+def _times(cost: Cost, count: np.ndarray) -> Cost:
+    """``cost`` repeated ``count`` times."""
+    busy = {unit: count * seconds for unit, seconds in cost.busy.items()}
+    return Cost(count * cost.seconds, busy, {level: count * moved for level, moved in cost.bytes.items()})

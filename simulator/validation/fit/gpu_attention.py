@@ -44,7 +44,7 @@ VALUES: Mapping[str, Prior] = {
     "window_tiles": Prior(0.01, 8.0, 1.0, 1.0),
     "step_latency": Prior(0.005 * US, 1.0 * US, 0.05 * US, 1.0),
     "quantize_start": Prior(0.1 * US, 30 * US, 3 * US, 1.0),
-    "quantize_share": Prior(0.02, 2.0, 0.5, 1.0),
+    "quantize_rate": Prior(0.05, 60.0, 2.0, 1.5),
     "tensor_share": Prior(0.2, 1.3, 1.0, 0.3),
     "memory_share": Prior(0.2, 1.5, 1.0, 0.3),
     "module_floor": Prior(1 * US, 400 * US, 30 * US, 1.5),

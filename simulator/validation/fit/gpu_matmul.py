@@ -3,7 +3,7 @@
     python -m simulator.validation.fit.gpu_matmul MEASUREMENTS [--family gemm ...] [--held-out] [--write]
 
 Prints the error before and after, by family and device, and with --held-out the error on devices and row folds that
-the fit did not see. --write puts the fitted numbers into the YAML files they came from, with the number of rows behind each.
+the fit did not see. --write puts the fitted numbers into the YAML files they came from, with the rows behind each.
 """
 
 from __future__ import annotations

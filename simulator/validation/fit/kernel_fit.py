@@ -1,4 +1,4 @@
-"""Robust fit of calibrated figures: efficiencies of an architecture and values of kernels, as their YAML files list them.
+"""Robust fit of calibrated figures: efficiencies of an architecture and values of kernels, as their YAML lists them.
 
 Every figure of kind ``calibrated`` that a group of rows depends on is free; figures of any other kind stay as written.
 """
