@@ -29,9 +29,11 @@ SAMPLED_LARGEST = 1024.0  # upper end of the weights of power_law_sampled_a
 class Routing:
     """One routing situation.
 
-    tokens: over all ranks. distribution: balanced, uniform, power_law_a, power_law_sampled_a. group_limited: the
-    power-law choices pass once more through a gate that keeps 4 of 8 expert groups per token (DeepSeek-V3's), as in
-    TensorRT-LLM's wide expert-parallel benchmark; what the gate drops is refilled at random from the groups it keeps.
+    tokens: over all ranks. distribution: balanced, uniform, power_law_a, power_law_sampled_a. rule: what a power law does
+    with rows that rounding leaves over. "level": rank by rank to the least loaded expert. "largest": to the fullest
+    experts, lowest number first, which puts a batch of one or two tokens on one rank. "group_limited": as "largest" from
+    rounded-down loads, then once more through a gate that keeps 4 of 8 expert groups per token (DeepSeek-V3's) and
+    refills what it drops at random from the groups it keeps.
     """
 
     tokens: int
@@ -39,12 +41,12 @@ class Routing:
     topk: int
     ranks: int
     distribution: str
-    group_limited: bool = False
+    rule: str = "level"
 
     @property
     def limited(self) -> bool:
         """Whether the gate's groups fit these experts and ranks."""
-        return self.group_limited and self.experts % GROUPS == 0 and self.experts % max(1, self.ranks) == 0
+        return self.rule == "group_limited" and self.experts % GROUPS == 0 and self.experts % max(1, self.ranks) == 0
 
     @property
     def local_experts(self) -> int:
@@ -92,6 +94,8 @@ def _power_law(r: Routing, alpha: float) -> Array:
         return np.stack(
             [_group_limited(_fullest_first(c, r), r) for c in _first_experts(np.floor(exact), total)[:LIMITED_DRAWS]]
         )
+    if r.rule == "largest":
+        return _largest(np.round(exact), total)
     return _level(np.minimum(np.round(exact), r.tokens), total, r)
 
 
@@ -131,6 +135,14 @@ def _group_limited(loads: Array, r: Routing) -> Array:
     score = score + 0.5 * np.random.default_rng(SEED).random(score.shape)
     final = np.argsort(-score, axis=1, kind="stable")[:, : r.topk]
     return np.asarray(np.bincount(final.ravel(), minlength=r.experts) * (r.tokens / len(tokens)), dtype=np.float64)
+
+
+def _largest(loads: Array, total: int) -> Array:
+    """Left-over rows go to the fullest experts (lowest number first among equals), missing ones come from the emptiest."""
+    left = total - loads.sum(axis=1)
+    added = _first_experts(loads, total)
+    taken = np.maximum(loads - (np.cumsum(loads > 0, axis=1) <= -left[:, None]), 0.0)
+    return np.asarray(np.where(left[:, None] >= 0, added, taken), dtype=np.float64)
 
 
 def _level(loads: Array, total: int, r: Routing) -> Array:

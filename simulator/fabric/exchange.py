@@ -38,7 +38,7 @@ def exchange_cost(
     found = found or stack.need("exchange", **facts)
     seconds, busy = _seconds(term, where, found, sms)
     seconds = np.maximum(seconds, floor_seconds(term, where))
-    ports = [np.asarray(v) for k, v in busy.items() if k != "sm_copy"]
+    ports = np.broadcast_arrays(*[np.asarray(v, dtype=np.float64) for k, v in busy.items() if k != "sm_copy"])
     busy["latency"] = np.maximum(seconds - np.maximum.reduce(ports), 0.0)
     return Cost(_plain(seconds), {k: _plain(v) for k, v in busy.items()}, {"wire": _plain(_wire(term, where))})
 

@@ -35,7 +35,8 @@ def build(
     if options.overlap not in ("none", "two_batch"):
         raise ValueError(f"overlap={options.overlap!r}; known: none, two_batch")
     plan = Plan(model, resolve(layout or Layout(), model), formats or native(model), options, step.phase)
-    shape = half(step) if options.overlap == "two_batch" else step
+    shape = step.share(plan.layout.cp)
+    shape = half(shape) if options.overlap == "two_batch" else shape
     return apply(describe(model, shape, options), plan)
 
 

@@ -78,7 +78,7 @@ def scaling(r: parts.Rope) -> RopeScaling:
     if r.kind == "default":
         return RopeScaling()
     magnitude = 0.1 * math.log(r.factor) + 1.0 if r.kind == "yarn" and not r.softmax_scaling else 1.0
-    return RopeScaling(r.kind, r.factor, r.original_context, r.beta_fast, r.beta_slow, magnitude=magnitude)
+    return RopeScaling(r.kind, r.factor, r.original_context, r.beta_fast, r.beta_slow, r.truncate, magnitude=magnitude)
 
 
 def append(b: Builder, name: str, new: int, past: int) -> int:

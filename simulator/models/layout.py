@@ -16,8 +16,8 @@ class Layout:
     """Parallel sizes of one replica.
 
     tp: tensor parallel of attention and dense layers. dp: attention data parallel (each rank owns its requests' KV).
-    pp: pipeline stages. cp: context parallel. ep: expert parallel. moe_tp: tensor parallel inside an expert (0 = dp
-    cp tp / ep).
+    pp: pipeline stages. cp: prompts cut by tokens. dcp: caches cut by tokens inside a tensor group. ep: expert parallel.
+    moe_tp: tensor parallel inside an expert (0 = dp cp tp / ep).
     sequence_parallel: residual stream split over tp by tokens (forced when attention data parallel meets tp > 1 and
     experts).
     redundant_experts: replicas held beside the logical experts.
@@ -27,6 +27,7 @@ class Layout:
     dp: int = 1
     pp: int = 1
     cp: int = 1
+    dcp: int = 1
     ep: int = 1
     moe_tp: int = 0
     sequence_parallel: bool = False
@@ -44,7 +45,7 @@ class Layout:
 
     def groups(self) -> dict[str, int]:
         """Size of each parallel group."""
-        sizes = {"tp": self.tp, "dp": self.dp, "pp": self.pp, "cp": self.cp}
+        sizes = {"tp": self.tp, "dp": self.dp, "pp": self.pp, "cp": self.cp, "dcp": self.dcp}
         return sizes | {"ep": self.ep, "moe_tp": self.moe_tp or max(self.ranks_per_stage // self.ep, 1)}
 
 
@@ -53,7 +54,7 @@ def resolve(layout: Layout, model: Model) -> Layout:
 
     ValueError names the sizes that do not fit.
     """
-    for name in ("tp", "dp", "pp", "cp", "ep"):
+    for name in ("tp", "dp", "pp", "cp", "dcp", "ep"):
         if getattr(layout, name) < 1:
             raise ValueError(f"{model.name}: {name}={getattr(layout, name)} must be at least 1")
     if model.moe is None:
@@ -63,6 +64,7 @@ def resolve(layout: Layout, model: Model) -> Layout:
     else:
         layout = _resolve_experts(layout, model, model.moe.experts, model.moe.width)
     _check_heads(layout, model)
+    _check_context(layout, model)
     if layout.pp > model.num_layers:
         raise ValueError(f"{model.name}: pp={layout.pp} exceeds its {model.num_layers} layers")
     return layout
@@ -90,6 +92,24 @@ def _resolve_experts(layout: Layout, model: Model, experts: int, width: int) -> 
         raise ValueError(f"{model.name}: moe_tp={moe_tp} must divide the expert width {width}")
     scattered = layout.sequence_parallel or (layout.tp > 1 and layout.dp * layout.cp > 1)
     return replace(layout, moe_tp=moe_tp, sequence_parallel=scattered and layout.tp > 1)
+
+
+def _check_context(layout: Layout, model: Model) -> None:
+    """Splits of the context: only attention over a plain cache can be cut by tokens."""
+    if layout.cp == layout.dcp == 1:
+        return
+    plain = {"gqa", "gqa_window", "mla", "none"} | ({"mla_dsa", "mla_dsa_reuse"} if layout.dcp == 1 else set())
+    other = sorted({x.mixer for x in model.sequence()} - plain)
+    if other:
+        sizes = f"cp={layout.cp} dcp={layout.dcp}"
+        raise ValueError(f"{model.name}: {sizes} cannot split the context of {', '.join(other)} layers")
+    if layout.tp % layout.dcp:
+        raise ValueError(f"{model.name}: dcp={layout.dcp} must divide tp={layout.tp}")
+    if layout.dcp > 1 and model.gqa is not None and layout.dcp * model.gqa.kv_heads > layout.tp:
+        raise ValueError(
+            f"{model.name}: dcp={layout.dcp} needs {layout.dcp} ranks on each of its {model.gqa.kv_heads} KV heads; "
+            f"tp={layout.tp}"
+        )
 
 
 def _check_heads(layout: Layout, model: Model) -> None:

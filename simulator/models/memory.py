@@ -155,7 +155,7 @@ def _held(model: Model, layout: Layout, choice: Formats, modules: int) -> Memory
             else:
                 tokens[stage] += _row(v) / tokens_per_entry(v)
     fullest = int(np.argmax([sum(s.values()) for s in stages]))
-    return Memory(stages[fullest], max(tokens), max(requests), 0.0)
+    return Memory(stages[fullest], max(tokens) / layout.dcp, max(requests), 0.0)
 
 
 def _stages(v: Value, members: Mapping[int, tuple[int, ...]], model: Model, layout: Layout) -> list[int]:

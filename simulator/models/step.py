@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -47,3 +47,21 @@ class StepShape:
         if np.any(np.asarray(self.sampled) > 0):
             return self.sampled
         return 1 if self.phase == "prefill" else self.q_len
+
+    def share(self, parts: int) -> StepShape:
+        """One of ``parts`` shares of the new tokens of every request, all with equal attention work.
+
+        q / parts queries that see on average the keys of the middle of the prompt: kv - q / 2 (1 - 1 / parts) keys at the last
+        of them, so that the causal pairs of all shares add up to those of the whole.
+        """
+        if parts == 1:
+            return self
+        q, kv = (np.asarray(v, dtype=np.float64) for v in (self.q_len, self.kv_len))
+        return replace(self, q_len=plain(q / parts), kv_len=plain(kv - q / 2 * (1 - 1 / parts)))
+
+
+def plain(x: np.ndarray) -> Dim:
+    """An array as it is; a single number as int where it is whole."""
+    if np.ndim(x):
+        return x
+    return int(x) if float(x).is_integer() else float(x)

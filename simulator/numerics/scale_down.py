@@ -71,7 +71,7 @@ def _mla(part: Mla) -> Mla:
 
 
 def _indexer(part: Indexer) -> Indexer:
-    return replace(part, heads=HEADS, dim=16, topk=6, rope_dim=8)
+    return replace(part, heads=2 * HEADS, dim=16, topk=6, rope_dim=4)
 
 
 def _delta_net(part: DeltaNet) -> DeltaNet:

@@ -96,8 +96,8 @@ def _weight(value: Value, seed: int, limit: int) -> Array:
 
 def _input(value: Value, vocabulary: int, first_position: int, seed: int) -> Array:
     g, shape = _generator(seed, value.name), shape_of(value.spec)
-    if value.role == "cache":
-        return g.normal(size=shape)
+    if value.role == "cache":  # before the first token recurrent states are zero
+        return g.normal(size=shape) if first_position > 0 else np.zeros(shape)
     if value.name == "positions":
         return np.broadcast_to(first_position + np.arange(shape[-1]), shape).copy()
     ids: Array = g.integers(0, vocabulary, size=shape)

@@ -44,8 +44,7 @@ def run(
     """Execute one step. ``step.batch`` counts the requests of all ranks; ``given`` replaces inputs by name."""
     options, layout = options or Options(), layout or Layout()
     plain = replace(options, fusions=(), overlap="none")
-    key = (step.phase, int(step.batch), int(step.q_len), int(step.kv_len), int(step.sampled))
-    graph, weights, generated = _one_device(model, key, plain, formats)
+    graph, weights, generated = _one_device(model, _key(step), plain, formats)
     inputs = {**generated, **{name: _newest(array, generated[name]) for name, array in (given or {}).items()}}
     if layout.devices > 1 or options != plain:
         mine = replace(step, batch=int(step.batch) // layout.dp)
@@ -68,9 +67,22 @@ def _micro_batches(inputs: Arrays) -> Arrays:
     return {f"mb{i}.{name}": part for name, parts in halves.items() for i, part in enumerate(parts)}
 
 
+def sources(model: Model, step: StepShape) -> tuple[Arrays, Arrays]:
+    """Global weights and inputs of a step by name."""
+    _, weights, inputs = _one_device(model, _key(step), Options(), EXACT)
+    return weights, inputs
+
+
+_Key = tuple[str, int, int, int, int]
+
+
+def _key(step: StepShape) -> _Key:
+    return step.phase, int(step.batch), int(step.q_len), int(step.kv_len), int(step.sampled)
+
+
 @lru_cache(maxsize=16)
 def _one_device(
-    model: Model, key: tuple[str, int, int, int, int], options: Options, formats: Formats
+    model: Model, key: _Key, options: Options, formats: Formats
 ) -> tuple[Graph, Arrays, Arrays]:
     """Graph, weights and inputs of a step on one device."""
     step = StepShape(*key)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Graph rewrites, in order. Each is a pure function Graph -> Graph in the file of its name.
 
-formats -> shard -> fuse -> unroll -> pipeline -> overlap. All but the last three work on folded layers (every
+formats -> shard -> context -> fuse -> unroll -> pipeline -> overlap. All but the last three work on folded layers (every
 distinct layer body once), which keeps them fast for deep models.
 """
 
@@ -13,6 +13,7 @@ from simulator.models.formats import Formats
 from simulator.models.graph import Graph
 from simulator.models.layout import Layout
 from simulator.models.options import Options
+from simulator.passes.context import context
 from simulator.passes.formats import formats
 from simulator.passes.fuse import fuse
 from simulator.passes.overlap import overlap
@@ -38,6 +39,7 @@ Pass = Callable[[Graph, Plan], Graph]
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("formats", lambda g, p: formats(g, p.formats)),
     ("shard", lambda g, p: shard(g, p.layout)),
+    ("context", lambda g, p: context(g, p.layout, p.phase)),
     ("fuse", lambda g, p: fuse(g, p.options.fusions)),
     ("unroll", lambda g, p: unroll(g)),
     ("pipeline", lambda g, p: pipeline(g, p.model.num_layers, p.layout.pp)),
@@ -52,4 +54,4 @@ def apply(graph: Graph, plan: Plan) -> Graph:
     return graph
 
 
-__all__ = ["PASSES", "Plan", "apply", "formats", "fuse", "overlap", "pipeline", "shard", "unroll"]
+__all__ = ["PASSES", "Plan", "apply", "context", "formats", "fuse", "overlap", "pipeline", "shard", "unroll"]

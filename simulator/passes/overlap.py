@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from simulator.models.graph import Graph, Node, Value
-from simulator.models.step import StepShape
+from simulator.models.step import StepShape, plain
 
 # slots a layer's stages belong to
 SLOTS = {
@@ -40,19 +40,13 @@ def half(step: StepShape) -> StepShape:
     batch, q, kv = (np.asarray(v, dtype=np.float64) for v in (step.batch, step.q_len, step.kv_len))
     alone = batch < 2
     if step.phase == "decode" or not np.any(alone):
-        return replace(step, batch=_plain(batch / 2))
+        return replace(step, batch=plain(batch / 2))
     return replace(
         step,
-        batch=_plain(np.where(alone, batch, batch / 2)),
-        q_len=_plain(np.where(alone, q / 2, q)),
-        kv_len=_plain(np.where(alone, kv - q / 4, kv)),
+        batch=plain(np.where(alone, batch, batch / 2)),
+        q_len=plain(np.where(alone, q / 2, q)),
+        kv_len=plain(np.where(alone, kv - q / 4, kv)),
     )
-
-
-def _plain(x: np.ndarray) -> int | float | np.ndarray:
-    if np.ndim(x):
-        return x
-    return int(x) if float(x).is_integer() else float(x)
 
 
 def overlap(graph: Graph, phase: str) -> Graph:

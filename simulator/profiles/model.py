@@ -31,7 +31,8 @@ FEED_FORWARDS = ("dense", "moe", "none")
 class Rope:
     """Rotary embedding. kind: default, yarn, llama3 or none. share: rotated share of a GQA head.
 
-    beta_fast, beta_slow: YaRN ramp in rotations. softmax_scaling: YaRN also scales the attention logits (DeepSeek).
+    beta_fast, beta_slow: YaRN ramp in rotations; truncate: its ends are rounded to whole dimensions. softmax_scaling: YaRN
+    also scales the attention logits (DeepSeek).
     """
 
     theta: float = 10000.0
@@ -40,6 +41,7 @@ class Rope:
     original_context: int = 0
     beta_fast: float = 32.0
     beta_slow: float = 1.0
+    truncate: bool = True
     softmax_scaling: bool = False
     interleaved: bool = False
     share: float = 1.0

@@ -13,28 +13,36 @@ Floats = npt.NDArray[np.float64]
 
 STEADY_REQUESTS = 1500  # beyond this many a longer run changes means by less than the spread of a measurement
 
+JITTER = 0.1  # how far outputs of equal requests stray from their length
+
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Prompt and output tokens. spread: lengths are uniform between (1 - spread) and 1 times the nominal ones; "sharegpt": a
-    long-tailed (exponential) mix with the nominal ones as means."""
+    """Prompt and output tokens of requests.
+
+    uniform: between (1 - spread) and 1 times the nominal lengths. fixed: prompts of the nominal length, outputs within JITTER of
+    it: clients of equal requests drift apart, and only a simulation keeps them in step. long_tail: exponential with the nominal
+    lengths as means.
+    """
 
     isl: int
     osl: int
     spread: float = 0.0
-    kind: Literal["uniform", "long_tail"] = "uniform"
+    kind: Literal["uniform", "fixed", "long_tail"] = "uniform"
 
     def draw(self, count: int, seed: int = 0) -> tuple[Ints, Ints]:
         """``count`` pairs, the same for the same arguments."""
         rng = np.random.default_rng(seed)
-        pairs = []
-        for nominal in (self.isl, self.osl):
-            if self.kind == "long_tail":
-                sizes = np.ceil(rng.exponential(nominal, count))
-            else:
-                sizes = np.ceil(nominal * (1.0 - self.spread * rng.random(count)))
-            pairs.append(np.maximum(sizes, 1).astype(np.int64))
-        return pairs[0], pairs[1]
+        if self.kind == "fixed":
+            return np.full(count, self.isl), _whole(self.osl * (1.0 + JITTER * (2.0 * rng.random(count) - 1.0)))
+        if self.kind == "long_tail":
+            return _whole(rng.exponential(self.isl, count)), _whole(rng.exponential(self.osl, count))
+        isl, osl = (1.0 - self.spread * rng.random(count) for _ in range(2))
+        return _whole(self.isl * isl), _whole(self.osl * osl)
+
+
+def _whole(sizes: Floats) -> Ints:
+    return np.maximum(np.ceil(sizes), 1.0).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def test_the_same_routing_gives_the_same_loads() -> None:
 
 
 def test_a_group_limited_gate_keeps_the_number_of_choices() -> None:
-    loads = expert_loads(Routing(300, 256, 8, 1, "power_law_1.2", True))
+    loads = expert_loads(Routing(300, 256, 8, 1, "power_law_1.2", "group_limited"))
     assert np.allclose(loads.sum(axis=1), 300 * 8)
 
 

@@ -81,6 +81,8 @@ def attention_cost(term: Attention, device: Ascend, kernel: Kernel) -> Cost:
     """Seconds of an attention kernel.
 
     T = start + max(rounds task, HBM) + serial min(...). task = hand-over + longest stage + serial x the other stages.
+    Kernel values: extra_start, task_start, score_ops, mask_ops (on top, causal), rescale_ops, serial_stages, workspace,
+    stream_share (of the HBM rate).
     """
     e, values = device.efficiencies, kernel.values
     t = tasks_of(term, kernel)
@@ -92,7 +94,7 @@ def attention_cost(term: Attention, device: Ascend, kernel: Kernel) -> Cost:
     task = e.task_start + values.get("task_start", 0.0) + longest + serial * (total - longest)
     rounds = np.where(t.splittable & (t.count < cores), t.count / cores, np.ceil(t.count / cores))
     moved = np.asarray(term.kv_bytes() + term.bytes_written() + (term.bytes_read() - term.kv_bytes()), dtype=np.float64)
-    hbm = moved / hw.hbm_rate(device)
+    hbm = moved / (hw.hbm_rate(device) * values.get("stream_share", 1.0))
     core = rounds * task
     begin = e.attention_start + values.get("extra_start", 0.0)
     seconds = begin + np.maximum(core, hbm) + serial * np.minimum(core, hbm)
@@ -108,7 +110,8 @@ def _stages(term: Attention, t: Tasks, device: Ascend, kernel: Kernel) -> dict[s
     cube = 2.0 * rows16 * t.keys * (qk + v) * hw.cube_seconds_per_flop(device, term.rate)
     vectors = device.core.aiv / device.core.aic
     lanes = device.core.vector_op_per_clk * vectors * f
-    scores = t.rows * t.keys * values.get("score_ops", e.score_ops)
+    masked = values.get("mask_ops", 0.0) if term.causal else 0.0
+    scores = t.rows * t.keys * (values.get("score_ops", e.score_ops) + masked * (hw.array(term.q_len) > 1))
     rescale = t.blocks * t.rows * v * values.get("rescale_ops", e.rescale_ops)
     width = qk + (0.0 if term.kv_shared else v)
     load = t.keys * width * format_of(term.kv_dtype).bytes / hw.stream_rate(device)

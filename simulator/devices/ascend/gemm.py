@@ -46,7 +46,9 @@ def _dequantising(p: Product, device: Ascend, kernel: Kernel) -> Cost:
     cube = as_cost(body(split, device, streaming), 0.0)
     expanded = replace(p, b=p.a)
     elements = p.n * p.k * (p.count * (p.rows > 0)).sum(-1)
-    vector = elements / (device.core.aiv * device.core.clock * kernel.values.get("dequantised_per_clk", device.core.vector_op_per_clk))
+    vector = elements / (
+        device.core.aiv * device.core.clock * kernel.values.get("dequantised_per_clk", device.core.vector_op_per_clk)
+    )
     weights = elements * p.b / hw.hbm_rate(device)
     widened = as_cost(body(expanded, device, kernel, from_hbm=0.0), 0.0, np.maximum(vector, weights))
     begin = start(device, kernel)

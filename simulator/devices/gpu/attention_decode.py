@@ -56,7 +56,9 @@ def decode_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -
 def _blocks(term: Attention, gpu: Gpu, kernel: Kernel) -> tuple[Floats, Floats, Floats]:
     """(blocks before splitting, key tiles of each, seconds of a key tile)."""
     q_len, window, keys = floats(term.q_len), floats(term.window), floats(term.kv_len)
-    keys = np.where(window > 0, np.minimum(keys, window + q_len - 1.0), keys)
+    cut = (window > 0) & (keys > window + q_len - 1.0)
+    edge = np.where(cut, kernel.values.get("window_tiles", 0.0), 0.0)
+    keys = np.where(cut, window + q_len - 1.0, keys)
     tile = float(kernel.traits.get("key_tile", 128))
     groups = np.maximum(floats(term.kv_heads), 1.0)
     packed = q_len * floats(term.heads) / groups
@@ -69,7 +71,7 @@ def _blocks(term: Attention, gpu: Gpu, kernel: Kernel) -> tuple[Floats, Floats, 
     feed = (
         tile * floats(term.kv_bytes_token()) / (gpu.efficiencies.block_stream * kernel.values.get("stream_ratio", 1.0))
     )
-    return units, np.ceil(keys / tile), np.maximum(math, feed) / gpu.core.max_clock
+    return units, np.ceil(keys / tile) + edge, np.maximum(math, feed) / gpu.core.max_clock
 
 
 def shared_rows(term: Attention, gpu: Gpu) -> Floats:

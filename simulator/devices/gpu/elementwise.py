@@ -58,7 +58,8 @@ def memory_seconds(moved: Array, gpu: Gpu, hbm_share: float | None = None) -> tu
     slow = stream * gpu.memory.bandwidth
     fast = max(slow, gpu.efficiencies.vector_l2 * gpu.core.sms * gpu.core.max_clock)
     rate = share * fast + (1.0 - share) * slow
-    return moved / rate, moved * (1.0 - share)
+    hbm = moved * (1.0 - share)
+    return np.maximum(moved / rate, hbm / slow), hbm
 
 
 def _pass(

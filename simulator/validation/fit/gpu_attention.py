@@ -25,17 +25,17 @@ US = 1e-6
 EFFICIENCIES: Mapping[str, Prior] = {
     "attention_tensor": Prior(0.3, 1.0, 0.7, 0.3),
     "exposed_exponential": Prior(0.02, 1.0, 0.3, 0.5),
-    "kv_stream": Prior(0.6, 1.0, 0.93, 0.1),
-    "l2_to_hbm_rate": Prior(1.0, 6.0, 2.5, 0.5),
-    "attention_overlap": Prior(1.5, 10.0, 4.0, 0.5),
-    "block_stream": Prior(10.0, 300.0, 40.0, 1.0),
+    "kv_stream": Prior(0.6, 0.98, 0.93, 0.04),
+    "l2_to_hbm_rate": Prior(1.2, 6.0, 2.5, 0.3),
+    "attention_overlap": Prior(2.0, 8.0, 4.0, 0.3),
+    "block_stream": Prior(10.0, 300.0, 35.0, 0.4),
     "split_combine": Prior(0.5 * US, 20 * US, 5 * US, 0.5),
 }
 VALUES: Mapping[str, Prior] = {
     "launch_floor": Prior(0.5 * US, 400 * US, 8 * US, 2.0),
     "block_fixed": Prior(0.2 * US, 40 * US, 3 * US, 1.5),
     "tensor_ratio": Prior(0.2, 2.0, 1.0, 0.25),
-    "stream_ratio": Prior(0.2, 8.0, 1.0, 0.4),
+    "stream_ratio": Prior(0.1, 8.0, 1.0, 0.8),
     "side_bytes": Prior(0.01, 60.0, 3.0, 1.0),
     "gather_rate": Prior(0.05, 1.0, 0.6, 0.7),
     "request_fixed": Prior(0.01 * US, 10 * US, 1 * US, 2.0),
@@ -98,7 +98,8 @@ def suspect(family: str, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
     if family == "mla":
         prefill = rows["op"].eq("mla_module_prefill") & rows["device"].eq("gb200")
         trtllm = rows["fw"].str.startswith("trtllm") & rows["kv_dtype"].eq("bfloat16") & us.gt(30000)
-        out |= (prefill & (rows["fw"].str.startswith("vllm") | trtllm)).to_numpy()
+        vllm = rows["fw"].str.startswith("vllm") & ~rows["kernel"].eq("FLASHINFER_MLA")
+        out |= (prefill & (vllm | trtllm)).to_numpy()
     if family == "dsa":
         out |= rows["id"].eq("ds00fe17f6").to_numpy() if "id" in rows else False
     return out

@@ -120,48 +120,58 @@ def residuals(observed: Iterable[Observed], trial: Trial) -> Array:
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def fit(
-    observed: list[Observed],
-    start: Mapping[Key, float],
-    *,
-    evaluations: int = 12,
-) -> dict[Key, float]:
-    """Robust fit of the values in ``start`` as logarithms; a share stays below 1."""
-    keys = sorted(start)
-    first = np.log([max(start[k], TINY) for k in keys])
-    sizes = np.cumsum([0] + [len(o.seconds) for o in observed])
-    touched = [[i for i, o in enumerate(observed) if not o.uses or k.file in o.uses] for k in keys]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Problem:
+    """Residuals and their derivatives over the logarithms of ``keys``."""
 
-    def values(x: Array) -> dict[Key, float]:
-        return dict(zip(keys, np.exp(x).tolist(), strict=True))
+    observed: list[Observed]
+    keys: list[Key]
 
-    def function(x: Array) -> Array:
-        return residuals(observed, Trial(values(x)))
+    def values(self, x: Array) -> dict[Key, float]:
+        return dict(zip(self.keys, np.exp(x).tolist(), strict=True))
 
-    def jacobian(x: Array) -> Array:
-        base, out = function(x), np.zeros((sizes[-1], len(keys)))
-        for j, cases in enumerate(touched):
+    def residuals(self, x: Array) -> Array:
+        return residuals(self.observed, Trial(self.values(x)))
+
+    def jacobian(self, x: Array) -> Array:
+        sizes = np.cumsum([0] + [len(o.seconds) for o in self.observed])
+        base, out = self.residuals(x), np.zeros((sizes[-1], len(self.keys)))
+        for j, key in enumerate(self.keys):
             moved = x.copy()
             moved[j] += STEP
-            trial = Trial(values(moved))
-            for i in cases:
-                rows = slice(sizes[i], sizes[i + 1])
-                new = residuals([observed[i]], trial)
-                out[rows, j] = (new - base[rows]) / STEP
+            trial = Trial(self.values(moved))
+            for i, case in enumerate(self.observed):
+                if not case.uses or key.file in case.uses:
+                    rows = slice(sizes[i], sizes[i + 1])
+                    out[rows, j] = (residuals([case], trial) - base[rows]) / STEP
         return out
 
+
+def _starts(keys: list[Key], start: Mapping[Key, float]) -> Array:
+    return np.log([max(start[k], TINY) for k in keys])
+
+
+def fit(observed: list[Observed], start: Mapping[Key, float], *, evaluations: int = 12) -> dict[Key, float]:
+    """Robust fit of the values in ``start`` as logarithms; a share stays below 1.
+
+    Values that no row reacts to are left out of the answer.
+    """
+    every = sorted(start)
+    slopes = _Problem(observed, every).jacobian(_starts(every, start))
+    keys = [k for k, column in zip(every, slopes.T, strict=True) if np.any(column)]
+    first = _starts(keys, start)
     shares = np.array([k.name == "share" or k.name.endswith("_share") for k in keys])
-    tops = np.where(shares, 1.0, FARTHEST * np.exp(first))
-    low, high = first - np.log(FARTHEST), np.log(tops)
-    first = np.clip(first, low, high - STEP)
+    low = first - np.log(FARTHEST)
+    high = np.log(np.where(shares, 1.0, FARTHEST * np.exp(first)))
+    problem = _Problem(observed, keys)
     found = least_squares(
-        function,
-        first,
-        jac=jacobian,
+        problem.residuals,
+        np.clip(first, low, high - STEP),
+        jac=problem.jacobian,
         bounds=(low, high),
         loss="soft_l1",
         f_scale=LOSS_SCALE,
         max_nfev=evaluations,
         x_scale=0.1,
     )
-    return values(found.x)
+    return problem.values(found.x)

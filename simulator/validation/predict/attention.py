@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ def gpu_groups(rows: pd.DataFrame) -> Iterator[Group]:
         facts = {name: key[name] for name in ("kernel", "dtype", "kv_dtype", "group")}
         term = attention_term(rows.iloc[index], phase, key["dtype"], key["kv_dtype"])
         facts["phase"] = phase.split("_")[0]
-        yield Group(index, key["device"], key["runtime"], "attention", facts, _seconds(term))
+        yield Group(index, key["device"], key["runtime"], "attention", facts, _seconds(term, key["kv_dtype"] == "fp8"))
 
 
 def _phase(op: str, kernel: str) -> str:
@@ -85,8 +86,11 @@ def attention_term(rows: pd.DataFrame, phase: str, dtype: str, kv_dtype: str) ->
     )
 
 
-def _seconds(term: Attention) -> Seconds:
+def _seconds(term: Attention, eight_bit_cache: bool) -> Seconds:
     def seconds(gpu: Gpu, kernel: Kernel) -> FloatArray:
-        return np.asarray(attention_cost(term, gpu, kernel, warm=True).seconds, dtype=np.float64)
+        # some stacks cast the queries to the cache's format and multiply in 8 bit
+        narrow = eight_bit_cache and bool(kernel.traits.get("eight_bit_core", False))
+        work = replace(term, rate="fp8") if narrow else term
+        return np.asarray(attention_cost(work, gpu, kernel, warm=True).seconds, dtype=np.float64)
 
     return seconds

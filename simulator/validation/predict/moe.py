@@ -23,6 +23,7 @@ from simulator.validation.predict.gpu_rows import (
     kernel_groups,
     number,
     predict_groups,
+    table_of,
 )
 from simulator.validation.predict.other_vendors import with_other_vendors
 from simulator.validation.predict.precision import Precision
@@ -31,7 +32,6 @@ from simulator.validation.predict.prediction import Prediction
 Array = npt.NDArray[np.float64]
 
 SIZES = ("tokens", "hidden", "inter", "topk", "experts", "tp", "ep")
-GROUP_LIMITED = ("moe_ep",)  # benchmarks whose routing passes the model's own gate
 DEFAULT_DISTRIBUTION = "balanced"
 
 
@@ -64,6 +64,14 @@ class _Run:
         return _Run(part, routed, self.host_factor)
 
 
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """How a table's rows were driven: the operation timed, and how its router settles left-over rows."""
+
+    op: str
+    routing_rule: str
+
+
 def groups(rows: pd.DataFrame) -> tuple[list[KernelRows], dict[int, str]]:
     """(groups of rows by device and kernel facts, reason by position of a row that cannot be predicted)."""
     names = ("device", "fw", "kernel", "dtype", "mode", "op")
@@ -73,17 +81,20 @@ def groups(rows: pd.DataFrame) -> tuple[list[KernelRows], dict[int, str]]:
 
     def build(one: Mapping[str, str], index: Index, gpu: Gpu, precision: Precision) -> _Run:
         part = {name: values[index] for name, values in sizes.items()}
-        return _run(part, [dist[i] for i in index], one["op"], precision, gpu)
+        chosen = {name: value for name, value in one.items() if name not in ("device", "fw")}
+        traits = table_of(one["fw"], "moe").select(gpu.architecture, **chosen).traits
+        routing = Benchmark(one["op"], str(traits.get("routing_rule", "level")))
+        return _run(part, [dist[i] for i in index], routing, precision, gpu)
 
     return kernel_groups(facts, sizes, "moe", build)
 
 
-def _run(s: Mapping[str, Array], dist: Sequence[str], op: str, precision: Precision, gpu: Gpu) -> _Run:
+def _run(s: Mapping[str, Array], dist: Sequence[str], benchmark: Benchmark, precision: Precision, gpu: Gpu) -> _Run:
     # a megakernel's rows count tokens of one rank, all others those of the whole expert-parallel group
-    tokens = s["tokens"] * s["ep"] if op == "moe_megakernel" else s["tokens"]
+    tokens = s["tokens"] * s["ep"] if benchmark.op == "moe_megakernel" else s["tokens"]
     columns = zip(tokens, s["experts"], s["topk"], s["ep"], dist, strict=True)
-    limited = op in GROUP_LIMITED
-    routed = RoutedRows(tuple(Routing(int(t), int(e), int(k), int(r), str(d), limited) for t, e, k, r, d in columns))
+    rule = benchmark.routing_rule
+    routed = RoutedRows(tuple(Routing(int(t), int(e), int(k), int(r), str(d), rule) for t, e, k, r, d in columns))
     moe = FusedMoe(
         tokens=tokens,
         held=routed.held(),

@@ -104,7 +104,7 @@ def lengths(row: Mapping[str, str]) -> Lengths:
     isl, osl = max(count(row["isl"], 1), 1), max(count(row["osl"], 1), 1)
     if "sharegpt" in text:
         return Lengths(isl, osl, kind="long_tail")
-    return Lengths(isl, osl, spread=0.2 if "0.8l" in text else 0.0)
+    return Lengths(isl, osl, spread=0.2) if "0.8l" in text else Lengths(isl, osl, kind="fixed")
 
 
 # Mean accepted drafts by number of drafts where a row gives none. Source: InferenceX golden acceptance of DeepSeek models, A3 recipes.

@@ -114,7 +114,10 @@ def test_arrays_give_the_same_as_scalars() -> None:
     whole = [
         (Matmul(m, 4096, 7168), [Matmul(int(x), 4096, 7168) for x in m]),
         (Attention(8, 1, kv, 32, 8, 128, 128), [Attention(8, 1, int(x), 32, 8, 128, 128) for x in kv]),
-        (Elementwise("add", m, 64, 128.0 * m, 64.0 * m), [Elementwise("add", int(x), 64, 128.0 * x, 64.0 * x) for x in m]),
+        (
+            Elementwise("add", m, 64, 128.0 * m, 64.0 * m),
+            [Elementwise("add", int(x), 64, 128.0 * x, 64.0 * x) for x in m],
+        ),
     ]
     for many, single in whole:
         assert np.asarray(cost(many, on).seconds).shape == m.shape

@@ -1,0 +1,95 @@
+"""The accuracy page: what was measured, how to read it, headline, pictures, tables, leave-one-out, rows farthest off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from simulator.report.html import environment
+from simulator.validation.accuracy import SIZES, summarise, summary
+from simulator.validation.accuracy_figures import scatter
+from simulator.validation.accuracy_text import VENDOR_NAMES, WHAT, family_order, headline, label
+
+SHADES = ((5.0, "g1"), (10.0, "g2"), (20.0, "g3"), (float("inf"), "g4"))
+FEW = 10  # rows below which a stack is not listed
+
+
+def page(rows: pd.DataFrame, worst: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]) -> str:
+    """index.html, self-contained."""
+    kernels = rows[rows["metric"] == "us"]
+    found = environment()
+    found.filters["shade"] = shade
+    shown = [r for r in headline(rows) if r["coverage"] > 0]
+    return found.get_template("accuracy.html.j2").render(
+        overall=summary(kernels["error"].to_numpy(dtype=np.float64)),
+        devices=sorted(set(rows["device"])),
+        vendors=VENDOR_NAMES,
+        headline=shown,
+        missing=[r for r in headline(rows) if r["coverage"] == 0],
+        pictures=_pictures(rows, shown),
+        by_device=_matrix(rows, "device", _devices(rows)),
+        by_size=_matrix(rows[rows["size"] != ""], "size", [name for name, _ in SIZES]),
+        by_stack=_stacks(rows),
+        worst=worst,
+        left_out=_left_out(left_out),
+        cases=left_out,
+    )
+
+
+def shade(value: float | None) -> str:
+    """Class of a cell by its error in percent."""
+    if value is None or not np.isfinite(value):
+        return ""
+    return next(name for limit, name in SHADES if value <= limit)
+
+
+def _pictures(rows: pd.DataFrame, lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for line in lines:
+        part = rows[(rows["family"] == line["family"]) & (rows["metric"] == line["metric"])]
+        found.append({"name": line["name"], "line": line, "svg": scatter(part)})
+    return found
+
+
+def _devices(rows: pd.DataFrame) -> list[str]:
+    order = {v: i for i, v in enumerate(VENDOR_NAMES)}
+    pairs = {(order.get(v, 9), d) for v, d in zip(rows["vendor"], rows["device"], strict=True)}
+    return [d for _, d in sorted(pairs)]
+
+
+def _matrix(rows: pd.DataFrame, by: str, columns: Sequence[str]) -> dict[str, Any]:
+    """Median error by family and one other column; only columns with a predicted row."""
+    table = summarise(rows, ["family", "metric", by])
+    table = table[table["coverage"] > 0]
+    used = [c for c in columns if c in set(table[by])]
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for r in table.to_dict("records"):
+        cells = lines.setdefault((r["family"], r["metric"]), {})
+        cells[str(r[by])] = (r["median"], r["p90"], int(r["rows"]))
+    ordered = sorted(lines.items(), key=lambda item: family_order(item[0][0]))
+    named = [{"name": label(*key), "cells": [cells.get(c) for c in used]} for key, cells in ordered]
+    return {"columns": used, "lines": named}
+
+
+def _stacks(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Families with their stacks and kernels of at least FEW rows."""
+    sized = rows[rows["size"] != ""]
+    found = []
+    for family in sorted(set(sized["family"]), key=family_order):
+        part = sized[sized["family"] == family].assign(kernel=lambda t: t["kernel"].str.slice(0, 44))
+        table = summarise(part, ["vendor", "stack", "kernel"])
+        table = table[(table["rows"] >= FEW) & (table["coverage"] > 0)].sort_values(["vendor", "stack", "kernel"])
+        if len(table):
+            found.append({"name": family, "what": WHAT.get(family, ""), "lines": table.to_dict("records")})
+    return found
+
+
+def _left_out(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    if not lines:
+        return []
+    from simulator.validation.leave_one_out import by_family
+
+    return by_family(lines)

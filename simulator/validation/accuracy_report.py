@@ -1,0 +1,135 @@
+"""Accuracy on the terminal and in a folder: tables as CSV and JSON, README.md, and a page that stands on its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from simulator.profiles.output import make_folder, write_atomically
+from simulator.report.terminal import Column, print_json, print_table, rows_to_csv
+from simulator.validation.accuracy import Accuracy, tables_of, tidy, worst_rows
+from simulator.validation.accuracy_bound import bounds
+from simulator.validation.accuracy_text import headline, markdown_headline, markdown_table, pct
+
+ERRORS = (
+    Column("rows", "rows"),
+    Column("coverage", "predicted", 3),
+    Column("median", "median %", 2),
+    Column("mean", "mean %", 2),
+    Column("p90", "p90 %", 2),
+)
+FAMILY = (Column("name", "family", right=False),)
+VENDOR_COLUMNS = tuple(Column(v, f"{v} median %", 2) for v in ("GPU", "TPU", "Ascend"))
+WORST_COLUMNS = (
+    *(Column(c, c, right=False) for c in ("family", "metric", "device", "op", "dtype", "stack", "kernel")),
+    Column("ratio", "predicted / measured", 3),
+    Column("bound", "bound by", right=False),
+)
+NOTE = "Error of a row: |predicted / measured - 1|. A row that is not predicted lowers the share predicted."
+
+
+def print_accuracy(accuracy: Accuracy, format: str) -> None:
+    """Error tables on stdout as a table, one JSON document or one CSV table."""
+    if format == "csv":
+        sys.stdout.write(rows_to_csv(records(_rounded(tidy(accuracy.rows)))))
+        return
+    if format == "json":
+        tables = {name: records(table) for name, table in tables_of(accuracy.rows).items()}
+        print_json({"by": tables, "worst": worst_lines(accuracy)})
+        return
+    tables = tables_of(accuracy.rows)
+    print_table(headline(accuracy.rows), (*FAMILY, *ERRORS, *VENDOR_COLUMNS), "Error by family", [NOTE, ""])
+    for by in ("device", "size", "stack"):
+        lines = _named(tables[by])
+        print_table(lines, (*FAMILY, Column(by, by, right=False), *ERRORS), f"Error by {by}")
+    print_table(worst_lines(accuracy), WORST_COLUMNS, "Rows farthest off")
+    print_table(_reasons(accuracy.rows), (*FAMILY, Column("rows", "rows"), Column("reason", "why not predicted", right=False)))
+
+
+def write_accuracy(
+    accuracy: Accuracy, folder: Path, left_out: Sequence[Mapping[str, Any]] = (), parameters: str = ""
+) -> None:
+    """index.html, README.md, accuracy.csv, worst-rows.csv in ``folder``; no measured value is among them.
+
+    left_out: lines of the leave-one-out table, if it was made. ProfileError: the folder cannot be written.
+    """
+    from simulator.validation.accuracy_page import page
+
+    make_folder(folder)
+    worst = worst_lines(accuracy)
+    files = {
+        "accuracy.csv": rows_to_csv(records(_rounded(tidy(accuracy.rows)))),
+        "worst-rows.csv": rows_to_csv(worst),
+        "README.md": readme(accuracy.rows, left_out),
+        "index.html": page(accuracy.rows, worst, left_out),
+    }
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+
+
+def worst_lines(accuracy: Accuracy) -> list[dict[str, Any]]:
+    """The rows farthest off: device, operator, stack, ratio of predicted to measured, and what bound the prediction."""
+    worst = worst_rows(accuracy.rows)
+    bound = pd.Series("", index=worst.index, dtype=object)
+    for (table, family), group in worst.groupby(["table", "family"], sort=False):
+        rows = accuracy.tables[str(table)].iloc[group["position"].to_numpy()]
+        bound[group.index] = bounds(str(family), rows)
+    worst = worst.assign(ratio=(worst["predicted"] / worst["measured"]).round(3), bound=bound)
+    return records(worst[[c.key for c in WORST_COLUMNS]])
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table as dicts with text keys; NaN becomes None."""
+    found = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [{str(k): v for k, v in row.items()} for row in found]
+
+
+def readme(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]]) -> str:
+    """README.md of the report: headline table and how it came about."""
+    lines = [
+        "# Accuracy against published measurements",
+        "",
+        "Every row of the published tables is predicted without its measured columns and compared. Error of a row:",
+        "|predicted / measured - 1|. The last three columns are median errors by vendor. Efficiencies and stack values were",
+        "fitted on the same tables (few numbers, robust fit); the second table shows what is reached on devices that no fit saw.",
+        "Pictures and tables by device, size and stack: [index.html](index.html); all tables: [accuracy.csv](accuracy.csv).",
+        "Regenerate with `python reports/regenerate.py accuracy` (the measurements themselves are not part of this project).",
+        "",
+        markdown_headline(rows),
+        "",
+    ]
+    if left_out:
+        lines += ["## Devices and generations that no fit saw", "", markdown_left_out(left_out), ""]
+    return "\n".join(lines)
+
+
+def markdown_left_out(left_out: Sequence[Mapping[str, Any]]) -> str:
+    """Leave-one-out medians by family as a Markdown table."""
+    from simulator.validation.leave_one_out import by_family
+
+    cells = [
+        [r["family"], r["kind"], str(r["cases"]), f"{r['rows']:,}", pct(r["median"]), pct(r["p90"])]
+        for r in by_family(left_out)
+    ]
+    return markdown_table(["family", "left out", "cases", "rows", "median error", "p90"], cells)
+
+
+def _named(table: pd.DataFrame) -> list[dict[str, Any]]:
+    from simulator.validation.accuracy_text import label
+
+    return [r | {"name": label(r["family"], r["metric"])} for r in records(table)]
+
+
+def _reasons(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    missing = rows[~np.isfinite(rows["error"])]
+    counts = missing.groupby(["family", "reason"], sort=False).size().sort_values(ascending=False)
+    return [{"name": f, "reason": r, "rows": int(n)} for (f, r), n in list(counts.items())[:20]]
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(coverage=table["coverage"].round(4), **{c: table[c].round(2) for c in ("median", "mean", "p90")})

@@ -1,0 +1,68 @@
+"""Fits of the TPU and Ascend core models with rows held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from simulator.validation.calibrate_result import FitResult, FittedFigure, Held, gathered, scored, with_kin
+from simulator.validation.fit import ascend, tpu
+from simulator.validation.fit.least_squares import Problem, fit, row_counts, seconds_of
+from simulator.validation.fit.parameters import Parameter, chosen
+from simulator.validation.fit.tables import Stage, problem_of
+from simulator.validation.predict.tpu_ascend import BUNDLED, Group
+
+
+def fit_tpu(folder: Path, held: Held, evaluations: int = 10) -> FitResult:
+    """Every table of the TPU stages."""
+    return _all(tpu.STAGES, folder, held, evaluations, ("google", "tpu", ()))
+
+
+def fit_ascend(folder: Path, held: Held, evaluations: int = 10) -> FitResult:
+    """Every table of the Ascend stages."""
+    return _all(ascend.STAGES, folder, held, evaluations, ("huawei", "ascend", ascend.SUSPECT))
+
+
+def _all(
+    stages: Sequence[Stage], folder: Path, held: Held, evaluations: int, vendor: tuple[str, str, Sequence[str]]
+) -> FitResult:
+    results = [_stage(stage, folder, held, evaluations, vendor) for stage in stages]
+    return FitResult(gathered(r.scores for r in results), tuple(f for r in results for f in r.figures))
+
+
+def _stage(
+    stage: Stage, folder: Path, held: Held, evaluations: int, vendor: tuple[str, str, Sequence[str]]
+) -> FitResult:
+    problem, rows = problem_of(stage, folder, *vendor)
+    mask = held(rows)
+    every = problem.parameters
+    part = Problem(problem.groups, problem.measured, problem.used & ~mask, every)
+    counts = {p: n for p, n in row_counts(part).items() if n}
+    part = Problem(part.groups, part.measured, part.used, list(counts))
+    fitted = fit(part, evaluations) if counts else {}
+    values = with_kin(fitted, every, lambda p: p.name, lambda p: f"{p.family}/{p.entry}")
+    before, after = seconds_of(problem, {}), seconds_of(problem, values)
+    parts = []
+    for group in problem.groups:
+        at = group.index[mask[group.index]]
+        if len(at):
+            family = str(rows["family"].iloc[at[0]])
+            known = _known(group, every, fitted)
+            parts.append(scored(rows.iloc[at], family, problem.measured[at], before[at], after[at], known))
+    figures = [_figure(p, v, counts[p]) for p, v in fitted.items()]
+    return FitResult(gathered(parts), tuple(figures))
+
+
+def _known(group: Group, every: Sequence[Parameter], fitted: dict[Parameter, float]) -> bool:
+    """True if the values of the group's kernel were fitted."""
+    device = BUNDLED.device(group.device, group.unit)
+    entry, own = chosen(group, device)
+    mine = [p for p in every if p.entry == entry and p.family == group.family]
+    used = [p for p in mine if (p.architecture == device.architecture if p.architecture else p.name not in own)]
+    return all(p in fitted for p in used)
+
+
+def _figure(p: Parameter, value: float, rows: int) -> FittedFigure:
+    return FittedFigure(p.figure.file, f"line {p.figure.line} {p.name}", p.figure.unit, p.figure.value, value, rows)

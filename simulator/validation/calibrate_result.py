@@ -1,0 +1,78 @@
+"""What a fit with held-out rows returns: scores of the rows it did not see, and the fitted figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Held: TypeAlias = Callable[[pd.DataFrame], Mask]
+K = TypeVar("K", bound=Hashable)
+
+SCORES = ("id", "family", "device", "measured", "before", "predicted", "known")
+
+
+@dataclass(frozen=True, slots=True)
+class FittedFigure:
+    """A figure after the fit. place: dotted path inside ``file``; value, before: SI in ``unit``; rows behind it."""
+
+    file: str
+    place: str
+    unit: str
+    before: float
+    value: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitResult:
+    """scores: rows the fit did not see, with columns SCORES (seconds). figures: what was fitted on the others.
+
+    known: False where a row's stack has values that no row of the fit informs; they were then taken from its kin.
+    """
+
+    scores: pd.DataFrame
+    figures: tuple[FittedFigure, ...]
+
+
+def scored(
+    rows: pd.DataFrame, family: str, measured: Array, before: Array, predicted: Array, known: bool
+) -> pd.DataFrame:
+    """Score lines of ``rows`` (id and device are read from them)."""
+    ids = rows["id"].to_numpy() if "id" in rows else np.arange(len(rows)).astype(str)
+    columns = (ids, family, rows["device"].to_numpy(), measured, before, predicted, known)
+    return pd.DataFrame(dict(zip(SCORES, columns, strict=True)))
+
+
+def gathered(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """All score lines as one table."""
+    found = [p for p in parts if len(p)]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(SCORES))
+
+
+def with_kin(fitted: Mapping[K, float], wanted: Iterable[K], name: Callable[[K], str], file: Callable[[K], str]) -> dict[K, float]:
+    """``fitted`` plus a value for each wanted key it lacks: the geometric mean of its namesakes, of its own file first.
+
+    A key without any namesake stays out: it keeps its present value.
+    """
+    found = dict(fitted)
+    for key in wanted:
+        if key in found:
+            continue
+        kin = [k for k in fitted if name(k) == name(key) and fitted[k] > 0]
+        near = [k for k in kin if file(k) == file(key)] or kin
+        if near:
+            found[key] = float(np.exp(np.mean([np.log(fitted[k]) for k in near])))
+    return found
+
+
+def errors_of(scores: pd.DataFrame, column: str = "predicted") -> Array:
+    """|predicted / measured - 1| of score lines."""
+    ratio = scores[column].to_numpy(dtype=np.float64) / scores["measured"].to_numpy(dtype=np.float64)
+    return np.asarray(np.abs(ratio - 1.0))
