@@ -58,7 +58,7 @@ def _seconds(kind: str, payload: Number, span: Span, stack: CommStack) -> Number
         base = base * offset.values.get("slowdown", 1.0)
         if "wait" in offset.values:
             base = partly_overlapped(base, offset.values["wait"], offset.values["wait_overlap"])
-    if own is None or span.outer is not None:
+    if own is None or span.outer is not None or span.ranks > int(own.traits.get("most_ranks", span.ranks)):
         return base
     return _custom(payload, span, own.values, own.traits, base)
 

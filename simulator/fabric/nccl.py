@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, log2
 
 import numpy as np
@@ -45,6 +46,7 @@ class NcclValues:
     nvls: Values | None = None
 
 
+@lru_cache(maxsize=1024)
 def nccl_values(stack: CommStack, topology: str) -> NcclValues:
     """Collect what the ring needs from the stack."""
     ll128, nvls = stack.find("LL128", topology=topology), stack.find("NVLS", topology=topology)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from simulator.profiles.kernels import KernelTable, NoKernelError, load_kernels
+from simulator.profiles.kernels import KernelTable, load_kernels
 
 # The collective library of a vendor's platform; serving frameworks may add kernels of their own on top of it.
 LIBRARIES = {"nvidia": "nccl", "google": "jax", "huawei": "cann"}
@@ -34,15 +35,7 @@ class CommStack:
 
     def find(self, protocol: str, **facts: str) -> Protocol | None:
         """Stack values of ``protocol``, the framework's own first; None if neither has it."""
-        for table in (self.own, self.library):
-            if table is None:
-                continue
-            try:
-                kernel = table.select(self.architecture, protocol=protocol, **facts)
-            except NoKernelError:
-                continue
-            return Protocol(kernel.values, kernel.traits)
-        return None
+        return _find(self, protocol, tuple(sorted(facts.items())))
 
     def need(self, protocol: str, **facts: str) -> Protocol:
         """Like ``find``; KeyError names what is missing."""
@@ -50,6 +43,16 @@ class CommStack:
         if found is None:
             raise KeyError(f"{self.library.runtime} has no {protocol} values for {facts or 'any case'}")
         return found
+
+
+@lru_cache(maxsize=4096)
+def _find(stack: CommStack, protocol: str, facts: tuple[tuple[str, str], ...]) -> Protocol | None:
+    known = {"protocol": protocol, **dict(facts)}
+    for table in (stack.own, stack.library):
+        if table is not None and any(entry.serves(known) for entry in table.entries):
+            kernel = table.select(stack.architecture, **known)
+            return Protocol(kernel.values, kernel.traits)
+    return None
 
 
 def collective_stack(runtime: str, vendor: str, architecture: str) -> CommStack:

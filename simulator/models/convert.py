@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.models.convert_parts import PARTS, Reader, layers_of
+from simulator.models.convert_layers import layers_of
+from simulator.models.convert_parts import PARTS, Reader
 
 IGNORED = frozenset(
     (

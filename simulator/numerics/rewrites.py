@@ -13,9 +13,8 @@ BOUND = 1e-12
 
 REWRITES: tuple[tuple[str, str, Layout, Options], ...] = (
     *(
-        ("R1", f"{merge} and all fusions{where}", layout, Options(fusions=(merge, *FUSIONS, STRIDED_OUTPUTS)))
+        ("R1", f"{merge} and all fusions on tp4", Layout(tp=4), Options(fusions=(merge, *FUSIONS, STRIDED_OUTPUTS)))
         for merge in MERGES
-        for where, layout in (("", Layout()), (" on tp4", Layout(tp=4)))
     ),
     ("R2", "two micro-batches", Layout(), Options(overlap="two_batch")),
     ("R3", "two pipeline stages", Layout(pp=2), Options()),

@@ -81,9 +81,7 @@ def _key(step: StepShape) -> _Key:
 
 
 @lru_cache(maxsize=16)
-def _one_device(
-    model: Model, key: _Key, options: Options, formats: Formats
-) -> tuple[Graph, Arrays, Arrays]:
+def _one_device(model: Model, key: _Key, options: Options, formats: Formats) -> tuple[Graph, Arrays, Arrays]:
     """Graph, weights and inputs of a step on one device."""
     step = StepShape(*key)  # type: ignore[arg-type]
     graph = build(model, step, None, formats, options)

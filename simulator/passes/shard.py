@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from simulator.models.graph import Graph, Node, Value
+from simulator.models.graph import Graph, Node
 from simulator.models.layout import Layout
 from simulator.ops.collectives import AllGather, AllReduce, ReduceScatter
 from simulator.ops.elementwise import Add, SigmoidMul
@@ -27,14 +25,11 @@ from simulator.ops.norm import RMSNorm
 from simulator.ops.op import Op
 from simulator.ops.parallel_norm import ParallelRMSNorm
 from simulator.ops.shapes import same
-from simulator.ops.tensor import TensorSpec
 from simulator.ops.top_k import ArgMax
 from simulator.ops.views import Expand, Split
 from simulator.passes.rewrite import Rewriter, consumers
+from simulator.passes.slices import Widths, block_widths, cuts_of, local_spec, pieces_of
 
-Widths = tuple[tuple[int, int], ...]  # (global, local) sizes of blocks side by side on a split axis
-
-GROUP_OF = {"heads": "tp", "ffn": "tp", "vocab": "tp", "experts": "ep", "expert_width": "moe_tp"}
 # operators that treat every token alone and therefore run on a token-split residual stream
 TOKENWISE = frozenset(
     (
@@ -104,29 +99,12 @@ class _Sharding(Rewriter):
 
     def _source(self, i: int, part: str) -> None:
         value = self.old.values[i]
-        cuts = [] if part == "shared" and self.exchange == "exchange" else self._cuts(value)
-        if not cuts:
-            self.state[self.source(i, shard=None, shard_also=None)] = "full"
-            return
-        spec, tags = value.spec, []
-        for axis, group in cuts:
-            spec = _cut(spec, axis, self._local_size(value, axis, group, spec))
-            tags.append((axis, group))
-        also = tags[1] if len(tags) > 1 else None
-        new = self.source(i, spec=spec, shard=tags[0], shard_also=also)
-        self.state[new] = "split" if tags[0][1] == "tp" else "full"
-
-    def _cuts(self, value: Value) -> list[tuple[int, str]]:
-        cuts = [(s[0], GROUP_OF[s[1]]) for s in (value.shard, value.shard_also) if s is not None]
-        return [(axis, group) for axis, group in cuts if self.size[group] > 1]
-
-    def _local_size(self, value: Value, axis: int, group: str, spec: TensorSpec) -> int:
-        n, whole = self.size[group], int(np.max(spec.shape[axis]))
-        if group == "ep":
-            return (whole + self.layout.redundant_experts) // n
-        blocks = value.blocks if value.blocks and _cut_axis(value, group) == axis else (whole,)
-        ways = value.ways or (whole,) * len(blocks)
-        return sum(_slice(block, n, limit, value.name) for block, limit in zip(blocks, ways, strict=True))
+        apart = part == "shared" and self.exchange == "exchange"  # the shared expert is whole where tokens travel
+        cuts = [] if apart else cuts_of(value, self.size)
+        spec = local_spec(value, cuts, self.size, self.layout.redundant_experts)
+        tags = (*cuts, None, None)
+        new = self.source(i, spec=spec, shard=tags[0], shard_also=tags[1])
+        self.state[new] = "split" if cuts and cuts[0][1] == "tp" else "full"
 
     def _want(self, old: int, form: str, node: Node) -> int:
         """New id of an old value in ``form`` (full or scattered), converting once."""
@@ -208,11 +186,7 @@ class _Sharding(Rewriter):
             x = self._want(node.inputs[0], "full", node)
             self._finish(node, op, (x, *rest), "split")
             value = self.values[w]
-            ways = value.ways or value.blocks
-            self.widths[self.at[node.outputs[0]]] = tuple(
-                (size, _slice(size, self.layout.tp, limit, value.name))
-                for size, limit in zip(value.blocks, ways, strict=True)
-            )
+            self.widths[self.at[node.outputs[0]]] = block_widths(value, self.layout.tp)
         else:
             op = replace(op, bias_share=1.0 / self.layout.tp) if len(rest) == 2 else op
             self._finish(node, op, (self.at[node.inputs[0]], *rest), "partial")
@@ -238,7 +212,7 @@ class _Sharding(Rewriter):
         if sum(op.sizes) == self.spec(x).shape[op.axis] or not widths:
             self._finish(node, op, (x,), self.state[x])
             return
-        pieces = _pieces(op.sizes, widths)
+        pieces = pieces_of(op.sizes, widths)
         sizes = tuple(sum(local for _, local in piece) for piece in pieces)
         self._finish(node, replace(op, sizes=sizes), (x,), self.state[x])
         self.widths.update(zip((self.at[o] for o in node.outputs), pieces, strict=True))
@@ -313,32 +287,3 @@ class _Sharding(Rewriter):
         extra = self.layout.redundant_experts
         placement = (*range(op.experts), *(i % op.experts for i in range(extra))) if extra else ()
         return replace(op, ranks=self.size["ep"], mode=mode, placement=placement)
-
-
-def _cut(spec: TensorSpec, axis: int, size: int) -> TensorSpec:
-    return spec.with_shape(*spec.shape[:axis], size, *spec.shape[axis + 1 :])
-
-
-def _cut_axis(value: Value, group: str) -> int:
-    """Axis of ``value`` cut over ``group``."""
-    tags = [t for t in (value.shard, value.shard_also) if t is not None]
-    return next(axis for axis, name in tags if GROUP_OF.get(name, name) == group)
-
-
-def _pieces(sizes: tuple[int, ...], widths: Widths) -> list[Widths]:
-    """Blocks of each piece of a split: consecutive blocks whose global sizes add up to the piece."""
-    pieces, rest = [], list(widths)
-    for size in sizes:
-        piece: list[tuple[int, int]] = []
-        while sum(whole for whole, _ in piece) < size:
-            piece.append(rest.pop(0))
-        pieces.append(tuple(piece))
-    return pieces
-
-
-def _slice(size: int, ranks: int, limit: int, name: str) -> int:
-    """Rows of one rank when ``size`` is cut into at most ``limit`` slices."""
-    ways = min(ranks, limit)
-    if size % ways:
-        raise ValueError(f"{name}: {size} does not divide over {ways} ranks")
-    return size // ways

@@ -6,20 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simulator.profiles import search
-from simulator.profiles.fields import Ratio
+from simulator.profiles.fields import Count, Ratio
 from simulator.profiles.load import load_as
 
 
 @dataclass(frozen=True, slots=True)
+class Band:
+    """percent: error that two thirds of ``rows`` rows stay below."""
+
+    percent: Ratio
+    rows: Count
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorBands:
-    """percent: family -> vendor -> size class -> error in percent that two thirds of the rows stay below.
+    """bands: family -> vendor -> size class -> band.
 
     new_device, new_generation: factors for a device, a generation without rows. derived, estimated: factors for stack
-    values that stand in for another stack, or for none.
+    values that stand in for another stack, or for none. fallback: percent of a family without any row.
     """
 
     name: str
-    percent: Mapping[str, Mapping[str, Mapping[str, Ratio]]]
+    bands: Mapping[str, Mapping[str, Mapping[str, Band]]]
     measured_devices: tuple[str, ...]
     measured_architectures: tuple[str, ...]
     new_device: Ratio
@@ -29,14 +37,21 @@ class ErrorBands:
     fallback: Ratio
 
     def of(self, family: str, vendor: str, size: str) -> float:
-        """Percent of one cell; the widest cell of the family, then ``fallback``, where a cell is missing."""
-        vendors = self.percent.get(family, {})
-        if size in vendors.get(vendor, {}):
-            return vendors[vendor][size]
-        cells = [v for sizes in vendors.values() for v in sizes.values()]
-        return max(cells, default=self.fallback)
+        """Percent of one cell.
+
+        A missing size takes the widest cell of its vendor; a vendor without rows the family's widest cell, widened as
+        for a new generation; a family without rows ``fallback``.
+        """
+        vendors = self.bands.get(family, {})
+        sizes = vendors.get(vendor, {})
+        if size in sizes:
+            return sizes[size].percent
+        if sizes:
+            return max(band.percent for band in sizes.values())
+        cells = [band.percent for others in vendors.values() for band in others.values()]
+        return max(cells) * self.new_generation if cells else self.fallback
 
 
 def load_error_bands() -> ErrorBands:
-    """The bundled table, written by ``silicast validate``."""
+    """The bundled table, written by the accuracy report."""
     return load_as(ErrorBands, search.bundled() / "hardware_profiles" / "error-bands.yaml", sourced=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from simulator.profiles.fields import Seconds
+from simulator.profiles.fields import Ratio, Seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +14,9 @@ class Host:
 
     step, sequence: per engine step, and on top per running sequence (scheduling, sampling). first_token: once per
     request between its last prompt chunk and the client. eager_layer: host dispatch of one layer of a prefill that is
-    not replayed from a graph. request, prompt_token: front end (HTTP, tokenizer), one server for all requests, per
-    request and per token.
+    not replayed from a graph; such a step takes at least as long. request, prompt_token: front end (HTTP, tokenizer),
+    one server for all requests, per request and per token. prompt_share: rate that the kernels of prompt steps sustain
+    in an engine, over the rate of the same kernels one at a time (gaps between launches, clocks under the power cap).
     """
 
     step: Seconds
@@ -24,6 +25,7 @@ class Host:
     eager_layer: Seconds
     request: Seconds
     prompt_token: Seconds
+    prompt_share: Ratio = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from simulator.serving.step_table import StepTable
 
 @dataclass(frozen=True, slots=True)
 class Frontend:
-    """Client side and API server. first_token: seconds added to every first token (transport, detokenizer, dispatch of the
-    prefill). request, prompt_token: seconds one server spends on a request and on each of its prompt tokens."""
+    """Client side and API server. first_token: seconds added to every first token (transport, detokenizer). request, prompt_token: seconds one server spends on a request and on each of its prompt tokens."""
 
     first_token: float
     request: float
@@ -26,6 +25,7 @@ class Engine:
     sequence of a rank. token_budget: new tokens of a step on one rank. max_sequences: running requests of the replica.
     cache_tokens: KV capacity of one rank in tokens. schedule: prompts share steps with decodes, or get steps of their own.
     poll_steps: decode steps between two looks at the queue of arrivals. accepted: tokens kept per decode step.
+    eager: host seconds to launch a step with prompts, which no graph replays. prompt_share: see profiles.runtime.Host.
     """
 
     table: StepTable
@@ -39,6 +39,8 @@ class Engine:
     ranks: int = 1
     poll_steps: int = 1
     accepted: float = 1.0
+    eager: float = 0.0
+    prompt_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,14 +37,20 @@ class StepClock:
 
     def prefill(self, chunks: Chunks) -> float:
         """A step of prompt chunks only."""
-        return self._projections(sum(c[0] for c in chunks), chunks) + self._scores(chunks) + self.host(len(chunks))
+        device = self._projections(sum(c[0] for c in chunks), chunks) + self._scores(chunks)
+        return self._launched(device) + self.host(len(chunks))
 
     def mixed(self, running: int, context: float, chunks: Chunks) -> float:
         """A step of ``running`` decodes and prompt chunks together."""
         batch = -(-running // self.engine.ranks)
         tokens = sum(c[0] for c in chunks) + running
         core = _line(self._contexts, self._decode_rows(batch)[1], context) if running else 0.0
-        return self._projections(tokens, chunks, batch) + self._scores(chunks) + core + self.host(batch + len(chunks))
+        device = self._projections(tokens, chunks, batch) + self._scores(chunks) + core
+        return self._launched(device) + self.host(batch + len(chunks))
+
+    def _launched(self, device: float) -> float:
+        """A step with prompts: kernels at their sustained rate, but not before the host has launched them."""
+        return max(device / self.engine.prompt_share, self.engine.eager)
 
     def _projections(self, tokens: float, chunks: Chunks, decodes: int = 0) -> float:
         """Everything but attention; a rank holds at least the largest chunk when there are fewer chunks than ranks."""

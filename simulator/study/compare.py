@@ -11,6 +11,7 @@ from simulator.profiles.library import list_names, load_device, load_runtime, lo
 from simulator.profiles.scenario import Parallel, Phases, Scenario
 from simulator.profiles.system import System
 from simulator.study.deployment import Deployment, assemble
+from simulator.study.memory_use import fits
 from simulator.study.result import Result
 from simulator.study.rows import Row, row_of
 from simulator.study.simulate import simulate_deployment
@@ -39,18 +40,19 @@ def compare(
     """
     parts = split_overrides(overrides or {})
     base = load_scenario(name, parts["scenario"])
-    results, failures = [], []
+    results: list[Result] = []
+    failures: list[tuple[str, ProfileError]] = []
     for target in expand(devices):
         if progress:
             progress(target)
         try:
             results.append(_simulate_on(base, target, parts))
         except ProfileError as error:
-            if target in devices and len(devices) == 1:
-                raise
-            failures.append((target, str(error.faults[0])))
+            failures.append((target, error))
+    if failures and not results:
+        raise failures[0][1]
     ranked = sorted(results, key=_rank)
-    return Comparison(base.name, tuple(ranked), tuple(row_of(r) for r in ranked), tuple(failures))
+    return Comparison(base.name, tuple(ranked), tuple(row_of(r) for r in ranked), tuple((t, str(e.faults[0])) for t, e in failures))
 
 
 def expand(devices: Sequence[str]) -> list[str]:
@@ -77,16 +79,13 @@ def _simulate_on(base: Scenario, target: str, parts: Mapping[str, Mapping[str, s
     system = _system_of(target)
     runtime = runtime_for(base.runtime, system.vendor)
     count = _first_count(base, system)
-    result = None
-    while count <= system.max_devices * system.ranks_per_device:
-        deployment = assemble(retarget(base, system, runtime, count), parts)
-        result = simulate_deployment(deployment)
-        if all(p.memory.fits for p in result.phases.values()):
-            return result
+    first = deployment = assemble(retarget(base, system, runtime, count), parts)
+    while not fits(deployment):
         count *= 2
-    if result is None:
-        raise fail(f"system {system.name}", 0, "max_nodes", "is smaller than the scenario", str(system.max_devices))
-    return result
+        if count > system.max_devices * system.ranks_per_device:
+            return simulate_deployment(first)
+        deployment = assemble(retarget(base, system, runtime, count), parts)
+    return simulate_deployment(deployment)
 
 
 def _system_of(target: str) -> System:

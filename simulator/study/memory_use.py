@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.models.memory import Memory, memory, smallest_fit
+from simulator.models.step import StepShape
 from simulator.ops.tensor import Number
 from simulator.profiles.errors import fail
 from simulator.profiles.scenario import Decode, Prefill
 from simulator.study.deployment import Deployment
 from simulator.study.result import MemoryUse
-from simulator.study.step import Step, formats_of, layout_of
+from simulator.study.step import Step, formats_of, layout_of, shape_of
 
 UTILIZATION = 0.92
 """Share of device memory an engine hands out: serving stacks keep the rest for contexts, graphs and communication buffers."""
@@ -22,25 +23,37 @@ def usable_bytes(deployment: Deployment) -> float:
     return deployment.device.memory.capacity / deployment.ranks_per_device * share
 
 
-def held(deployment: Deployment, phase: Prefill | Decode, step: Step) -> Memory:
+def held(deployment: Deployment, phase: Prefill | Decode, shape: StepShape) -> Memory:
     """Memory of one rank in ``phase``. ProfileError: the layout does not fit the model."""
     speculative = deployment.scenario.speculative
     drafts = speculative.num_speculative_tokens if speculative else 0
     layout = layout_of(deployment.scenario.layout(phase))
     try:
-        return memory(deployment.model, layout, formats_of(deployment), step.shape, drafts=drafts)
+        return memory(deployment.model, layout, formats_of(deployment), shape, drafts=drafts)
     except ValueError as error:
         raise fail(f"scenario {deployment.scenario.name}", 0, "parallel", str(error)) from None
 
 
 def rank_bytes(deployment: Deployment, phase: Prefill | Decode, step: Step) -> Number:
     """Bytes one rank needs (one value per scenario of the step)."""
-    return held(deployment, phase, step).total(np.asarray(step.shape.batch), np.asarray(step.shape.kv_len))
+    return held(deployment, phase, step.shape).total(np.asarray(step.shape.batch), np.asarray(step.shape.kv_len))
+
+
+def fits(deployment: Deployment) -> bool:
+    """Whether every phase of the deployment fits in memory; nothing is costed."""
+    capacity = usable_bytes(deployment)
+    for phase in (deployment.scenario.phases.prefill, deployment.scenario.phases.decode):
+        if phase is not None:
+            shape = shape_of(deployment, phase)
+            requests, context = float(np.asarray(shape.batch)), float(np.asarray(shape.kv_len))
+            if not held(deployment, phase, shape).fits(capacity, requests, context):
+                return False
+    return True
 
 
 def memory_use(deployment: Deployment, phase: Prefill | Decode, step: Step) -> MemoryUse:
     """The memory record of one phase."""
-    here = held(deployment, phase, step)
+    here = held(deployment, phase, step.shape)
     requests, context = float(np.asarray(step.shape.batch)), float(np.asarray(step.shape.kv_len))
     cache = requests * (here.cache_per_token * context + here.cache_per_request)
     names = {"experts": "expert_weights"}

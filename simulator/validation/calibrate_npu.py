@@ -42,26 +42,23 @@ def _stage(
     counts = {p: n for p, n in row_counts(part).items() if n}
     part = Problem(part.groups, part.measured, part.used, list(counts))
     fitted = fit(part, evaluations) if counts else {}
-    values = with_kin(fitted, every, lambda p: p.name, lambda p: f"{p.family}/{p.entry}")
+    values = with_kin(fitted, every, lambda p: p.name, lambda p: (p.family, p.entry))
+    seen = {_entry(g) for g in problem.groups if part.used[g.index].any()}
     before, after = seconds_of(problem, {}), seconds_of(problem, values)
     parts = []
     for group in problem.groups:
         at = group.index[mask[group.index]]
         if len(at):
             family = str(rows["family"].iloc[at[0]])
-            known = _known(group, every, fitted)
+            known = _entry(group) in seen
             parts.append(scored(rows.iloc[at], family, problem.measured[at], before[at], after[at], known))
     figures = [_figure(p, v, counts[p]) for p, v in fitted.items()]
     return FitResult(gathered(parts), tuple(figures))
 
 
-def _known(group: Group, every: Sequence[Parameter], fitted: dict[Parameter, float]) -> bool:
-    """True if the values of the group's kernel were fitted."""
-    device = BUNDLED.device(group.device, group.unit)
-    entry, own = chosen(group, device)
-    mine = [p for p in every if p.entry == entry and p.family == group.family]
-    used = [p for p in mine if (p.architecture == device.architecture if p.architecture else p.name not in own)]
-    return all(p in fitted for p in used)
+def _entry(group: Group) -> tuple[str, int]:
+    """Family and kernel entry that serve a group."""
+    return group.family, chosen(group, BUNDLED.device(group.device, group.unit))[0]
 
 
 def _figure(p: Parameter, value: float, rows: int) -> FittedFigure:

@@ -14,6 +14,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Held: TypeAlias = Callable[[pd.DataFrame], Mask]
 K = TypeVar("K", bound=Hashable)
+Place: TypeAlias = tuple[str, int]
 
 SCORES = ("id", "family", "device", "measured", "before", "predicted", "known")
 
@@ -34,7 +35,7 @@ class FittedFigure:
 class FitResult:
     """scores: rows the fit did not see, with columns SCORES (seconds). figures: what was fitted on the others.
 
-    known: False where a row's stack has values that no row of the fit informs; they were then taken from its kin.
+    known: False where no row of the fit ran the kernel of a row; its values were then taken from similar kernels.
     """
 
     scores: pd.DataFrame
@@ -56,19 +57,22 @@ def gathered(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(SCORES))
 
 
-def with_kin(fitted: Mapping[K, float], wanted: Iterable[K], name: Callable[[K], str], file: Callable[[K], str]) -> dict[K, float]:
-    """``fitted`` plus a value for each wanted key it lacks: the geometric mean of its namesakes, of its own file first.
+def with_kin(fitted: Mapping[K, float], wanted: Iterable[K], name: Callable[[K], str], place: Callable[[K], Place]) -> dict[K, float]:
+    """``fitted`` plus a value for each wanted key it lacks: the geometric mean of its nearest namesakes.
 
-    A key without any namesake stays out: it keeps its present value.
+    place: (file, number) of a key; namesakes of the same file at the closest number (kernel entry, line) come first, then
+    those of any file. A key without any namesake stays out: it keeps its present value.
     """
     found = dict(fitted)
     for key in wanted:
         if key in found:
             continue
+        file, number = place(key)
         kin = [k for k in fitted if name(k) == name(key) and fitted[k] > 0]
-        near = [k for k in kin if file(k) == file(key)] or kin
-        if near:
-            found[key] = float(np.exp(np.mean([np.log(fitted[k]) for k in near])))
+        near = [(abs(place(k)[1] - number), k) for k in kin if place(k)[0] == file]
+        chosen = [k for d, k in near if d == min(d for d, _ in near)] or kin
+        if chosen:
+            found[key] = float(np.exp(np.mean([np.log(fitted[k]) for k in chosen])))
     return found
 
 

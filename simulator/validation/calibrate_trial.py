@@ -36,8 +36,9 @@ def fit_trial(
     train = observed(rows[~mask].reset_index(drop=True))
     counts = {k: n for k in start if (n := _rows_touched(train, k, start))}
     fitted = fit(train, {k: start[k] for k in counts}, evaluations=evaluations) if counts else {}
-    values = with_kin(fitted, start, lambda k: k.name, lambda k: k.file)
-    unknown = [k for k in start if k not in fitted]
+    values = with_kin(fitted, start, lambda k: k.name, lambda k: (k.file, k.entry))
+    seen = {(k.file, k.entry) for k in fitted}
+    unknown = [k for k in start if k.entry >= 0 and (k.file, k.entry) not in seen]
     held = rows[mask].reset_index(drop=True)
     parts = []
     for case, (_, group) in zip(observed(held), groups(held), strict=True):

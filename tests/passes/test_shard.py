@@ -12,7 +12,8 @@ from simulator.models.formats import Formats
 from simulator.models.graph import Graph
 from simulator.models.layout import Layout, resolve
 from simulator.models.step import StepShape
-from simulator.passes.shard import GROUP_OF, shard
+from simulator.passes.shard import shard
+from simulator.passes.slices import GROUP_OF
 from tests.models.bundled import model
 from tests.passes.tiny import described, names, node, tiny
 

@@ -46,7 +46,7 @@ def test_rows_left_out_do_not_reach_the_fit() -> None:
 
 def test_only_the_number_and_its_row_count_change(tmp_path: Path) -> None:
     file = tmp_path / "kernel.yaml"
-    text = "a: 1\n  floor: {value: 2.5 us, kind: calibrated, source: fit, rows: 3, note: \"keep 2.5\"}\nb: 2\n"
+    text = 'a: 1\n  floor: {value: 2.5 us, kind: calibrated, source: fit, rows: 3, note: "keep 2.5"}\nb: 2\n'
     file.write_text(text)
     figure = Figure(2.5e-6, "2.5 us", "s", "calibrated", "fit", "", "", 3, str(file), 2)
     assert write_figures({(str(file), 2): (figure, 3.1234e-6, 40)}) == [file]

@@ -55,6 +55,23 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 
 
+# where a stack value stays when its rows say nothing about it, and the log-error a factor e away from it weighs as
+TYPICAL: dict[str, float] = {
+    "quantize_start": 3e-6,
+    "quantize_rate": 4.0,
+    "step_latency": 1e-7,
+    "tile_start": 1e-7,
+    "tensor_share": 0.8,
+    "memory_share": 0.9,
+    "row_passes": 1.0,
+    "slot_passes": 0.2,
+    "expert_start": 5e-8,
+    "skipped_tile": 2e-7,
+    "exchange_share": 0.8,
+}
+PULL = 0.05
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """A group of rows, their measured seconds, and the free figures it depends on by where they apply."""
@@ -243,9 +260,17 @@ def _values(used: Sequence[Free], x: Array) -> dict[Key, float]:
 def _residuals(batch: Sequence[Sample], used: Sequence[Free], fixed: Mapping[Key, float]) -> Callable[[Array], Array]:
     def residuals(x: Array) -> Array:
         values = {**fixed, **_values(used, x)}
-        return np.concatenate([np.log(s.predict(values) / s.seconds) for s in batch])
+        rows = [np.log(s.predict(values) / s.seconds) for s in batch]
+        return np.concatenate([*rows, _pulls(used, x)])
 
     return residuals
+
+
+def _pulls(used: Sequence[Free], x: Array) -> Array:
+    """Weak pull of stack values towards typical ones, one residual each."""
+    return np.array(
+        [PULL * (v - np.log(TYPICAL[f.name])) if f.name in TYPICAL else 0.0 for f, v in zip(used, x, strict=True)]
+    )
 
 
 def _jacobian(
@@ -259,8 +284,9 @@ def _jacobian(
     def jacobian(x: Array) -> Array:
         values = {**fixed, **_values(used, x)}
         base = [np.log(s.predict(values)) for s in batch]
-        out = np.zeros((int(ends[-1]), len(x)))
+        out = np.zeros((int(ends[-1]) + len(x), len(x)))
         for j, f in enumerate(used):
+            out[int(ends[-1]) + j, j] = PULL if f.name in TYPICAL else 0.0
             step = STEP if x[j] + STEP < high[j] else -STEP
             moved = values | {f.key: float(np.exp(x[j] + step))}
             for i in touched[j]:

@@ -12,13 +12,13 @@ import pandas as pd
 
 from simulator.fabric.collectives import collective_cost
 from simulator.fabric.stack import CommStack, collective_stack
-from simulator.fabric.topology import place
+from simulator.fabric.topology import Span, place
 from simulator.ops.work import Collective
 from simulator.profiles import ProfileError, load_device, load_system
 from simulator.profiles.system import System
-from simulator.validation.predict.prediction import Prediction, blank, supported
+from simulator.validation.predict.prediction import Prediction, blank, supported, worst
 from simulator.validation.predict.stacks import runtime_of
-from simulator.validation.predict.systems import domains_of, system_for
+from simulator.validation.predict.systems import domains_of, firmness, system_for
 
 KINDS = {
     "allreduce": "all_reduce",
@@ -44,7 +44,7 @@ def predict(rows: pd.DataFrame) -> Prediction:
         payload = pd.to_numeric(group["bytes"], errors="coerce").to_numpy(dtype=np.float64)
         try:
             case = case_of(dict(zip(KEYS, key, strict=True)), payload)
-            part = supported(case.seconds() * 1e6, case.stack.fidelity)
+            part = supported(case.seconds() * 1e6, case.fidelity())
         except (ValueError, KeyError, ProfileError) as error:
             part = blank(len(index), str(error).strip("'\""))
         out.put(index, part)
@@ -62,9 +62,17 @@ class Case:
     sharing: int
     stack: CommStack
 
+    def span(self) -> Span:
+        """Where the ranks lie."""
+        return place(self.system, self.term.ranks, self.domains, cores=self.cores, sharing=self.sharing)
+
+    def fidelity(self) -> str:
+        """How firm the stack's values and the latencies of the tier are."""
+        return worst(self.stack.fidelity, firmness(self.system.name, f"tiers.{self.span().inner_name}.start"))
+
     def seconds(self) -> npt.NDArray[np.float64]:
         """Predicted time of each row."""
-        span = place(self.system, self.term.ranks, self.domains, cores=self.cores, sharing=self.sharing)
+        span = self.span()
         return np.asarray(collective_cost(self.term, self.system, span, self.stack).seconds, dtype=np.float64)
 
 

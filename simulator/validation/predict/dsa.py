@@ -77,6 +77,8 @@ def gpu_groups(rows: pd.DataFrame) -> Iterator[Group]:
             "gemm_dtype": [canonical_format(d) for d in text(rows, "gemm_dtype")],
             "model": text(rows, "model"),
             "compress": numbers(rows, "compress", 1.0),
+            "idx_heads": numbers(rows, "idx_heads"),
+            "topk": numbers(rows, "topk"),
             "padded": text(rows, "note").str.contains("h128pad"),
             "kv_shared": text(rows, "note").str.contains("kv_shared"),
             "mode": _modes(rows),
@@ -89,7 +91,8 @@ def gpu_groups(rows: pd.DataFrame) -> Iterator[Group]:
         padded = PADDED_HEADS if key["padded"] == "True" else None
         t = _tokens(rows.iloc[index], padded, key["kv_shared"] == "True")
         ratio = max(float(key["compress"]), 1.0)
-        yield _group(index, key["device"], key["runtime"], facts, t, model_of(key["model"]), ratio)
+        model = model_of(key["model"]).with_stated(float(key["idx_heads"]), float(key["topk"]))
+        yield _group(index, key["device"], key["runtime"], facts, t, model, ratio)
 
 
 def _modes(rows: pd.DataFrame) -> list[str]:

@@ -4,7 +4,7 @@ attention."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,8 +30,13 @@ class SparseModel:
     layer: MlaShape
     index_heads: int = 64
     index_dim: int = 128
-    top_k: int = 2048
+    top_k: float = 2048
     v4: bool = False
+
+    def with_stated(self, index_heads: float, top_k: float) -> SparseModel:
+        """The same layer with the index heads and selected tokens a row states (0 or less: not stated)."""
+        heads = int(index_heads) if index_heads > 0 else self.index_heads
+        return replace(self, index_heads=heads, top_k=top_k if top_k > 0 else self.top_k)
 
 
 MODELS = {
@@ -44,7 +49,8 @@ MODELS = {
 
 def model_of(name: str) -> SparseModel:
     """The model a table names, by the longest known prefix ("GLM-5.2" is a GLM-5); DeepSeek-V3.2 if unknown."""
-    fitting = [known for known in MODELS if name.startswith(known)]
+    folded = name.upper().replace("DEEPSEEK", "DS")
+    fitting = [known for known in MODELS if folded.startswith(known.upper())]
     return MODELS[max(fitting, key=len)] if fitting else MODELS["DS-V3.2"]
 
 

@@ -17,8 +17,9 @@ from simulator.profiles import Kernel, KernelTable, ProfileError, load_device, l
 from simulator.profiles.dtypes import format_of
 from simulator.profiles.gpu import Gpu
 from simulator.validation.predict.other_vendors import with_other_vendors
-from simulator.validation.predict.prediction import Prediction, blank, supported
+from simulator.validation.predict.prediction import Prediction, blank, supported, worst
 from simulator.validation.predict.stacks import runtime_of
+from simulator.validation.predict.systems import firmness
 
 KEYS = ["device", "op", "dtype", "fw", "kernel", "extra", "calls"]
 Array = npt.NDArray[np.float64]
@@ -103,7 +104,8 @@ def predict_gpu(rows: pd.DataFrame) -> Prediction:
         index = group.index.to_numpy(dtype=np.intp)
         try:
             case = case_of(dict(zip(KEYS, key, strict=True)), _numbers(group["rows"]), _numbers(group["cols"]))
-            part = supported(case.seconds() * 1e6, "derived" if case.table.substituted_for else "calibrated")
+            stack = "derived" if case.table.substituted_for else "calibrated"
+            part = supported(case.seconds() * 1e6, worst(stack, firmness(case.gpu.name, "efficiencies.vector_stream")))
         except (ValueError, KeyError, ProfileError) as error:
             part = blank(len(index), str(error).strip("'\""))
         out.put(index, part)

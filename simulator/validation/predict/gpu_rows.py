@@ -116,10 +116,13 @@ def kernel_groups(
 
 
 def fidelity_of(group: KernelRows, kernel: Kernel) -> str:
-    """How firm the rows of a group are: efficiencies of the generation, and whether the stack was seen at all."""
+    """How firm the rows of a group are: efficiencies of the generation, a unit for the format, a stack that was seen."""
     kind = figures_of(group.gpu)["efficiencies.hbm_stream"].kind
-    device = {"calibrated": "calibrated", "derived": "derived"}.get(kind, "estimated")
-    return worst(device, "estimated" if kernel.substituted_for else "calibrated")
+    generation = {"calibrated": "calibrated", "derived": "derived"}.get(kind, "estimated")
+    precision = precision_of(group.facts["dtype"])
+    has_unit = precision is not None and precision.rate in group.gpu.core.tensor_flop_per_clk
+    known = has_unit and not kernel.substituted_for
+    return worst(generation, "calibrated" if known else "estimated")
 
 
 def predict_groups(count: int, groups: list[KernelRows], reasons: Mapping[int, str]) -> Prediction:

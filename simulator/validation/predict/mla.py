@@ -45,7 +45,8 @@ SHAPE = MlaShape()
 PHASES = {
     "mla_decode": "decode",
     "mla_prefill": "prefill",
-    "mla_absorbed_prefill": "prefill",
+    "mla_absorbed_prefill": "absorbed",
+    "mla_absorbed_prefill_noncausal": "absorbed",
     "mla_bmm_pre": "bmm_pre",
     "mla_bmm_post": "bmm_post",
     "mla_module_decode": "module_decode",
@@ -76,6 +77,7 @@ def gpu_groups(rows: pd.DataFrame) -> Iterator[Group]:
         if not phase:
             continue
         facts = {name: key[name] for name in ("phase", "kernel", "dtype", "kv_dtype", "gemm_dtype")}
+        facts["phase"] = "prefill" if phase == "absorbed" else phase
         part = rows.iloc[index]
         if phase.startswith("bmm"):
             yield Group(index, device, runtime, "mla", facts, _bmm(part, phase, key["gemm_dtype"]))
@@ -92,6 +94,8 @@ def _dims(rows: pd.DataFrame) -> tuple[FloatArray, FloatArray, FloatArray, Float
 
 
 def _form(kernel: Kernel, phase: str) -> str:
+    if phase == "absorbed":
+        return phase
     return str(kernel.traits.get("form", "absorbed" if phase.endswith("decode") else "expanded"))
 
 

@@ -45,13 +45,14 @@ def known_models() -> frozenset[str]:
 
 @dataclass(slots=True)
 class Fleet:
-    """Engines by key; tables are made when first asked for."""
+    """Engines by key; tables are made when first asked for. hosts: host values that replace those of a runtime (fits)."""
 
     deployments: dict[Key, Deployment] = field(default_factory=dict)
     machines: dict[tuple[str, str, str], Machine] = field(default_factory=dict)
     decodes: dict[tuple[Key, int], DecodeTable] = field(default_factory=dict)
     prefills: dict[Key, PrefillTable] = field(default_factory=dict)
     capacities: dict[Key, float] = field(default_factory=dict)
+    hosts: dict[str, Host] = field(default_factory=dict)
 
     def deployment(self, key: Key) -> Deployment:
         """The deployment of one replica."""
@@ -111,12 +112,12 @@ class Fleet:
     def engine(self, key: Key, largest: int, phases: tuple[str, ...] = ("decode", "prefill"), **limits: float) -> Engine:
         """The engine of ``key``; largest: sequences of a rank its decode table covers."""
         d = self.deployment(key)
-        host = d.runtime.host or NO_HOST
+        host = self.hosts.get(d.runtime.name) or d.runtime.host or NO_HOST
         table = StepTable(
             self.decode(key, largest) if "decode" in phases else None,
             self.prefill(key) if "prefill" in phases else None,
         )
-        front = Frontend(host.first_token + d.model.num_layers * kernels_per_layer(d.model) * host.eager_layer, host.request, host.prompt_token)
+        front = Frontend(host.first_token, host.request, host.prompt_token)
         ranks = key.layout.dp * key.layout.pp
         return Engine(
             table,
@@ -130,6 +131,8 @@ class Fleet:
             ranks=ranks,
             poll_steps=int(limits.get("poll_steps", 1)),
             accepted=limits.get("accepted", 1.0),
+            eager=d.model.num_layers * kernels_per_layer(d.model) * host.eager_layer,
+            prompt_share=host.prompt_share,
         )
 
 

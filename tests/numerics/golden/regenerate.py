@@ -97,6 +97,36 @@ def _mla(m: Model) -> dict[str, object]:
     }
 
 
+def glm_5(m: Model) -> transformers.PreTrainedConfig:
+    """GLM-5."""
+    i, kinds = m.indexer, {"dense": "dense", "moe": "sparse"}
+    return transformers.GlmMoeDsaConfig(
+        **base(m),
+        **_mla(m),
+        index_topk=i.topk,
+        index_head_dim=i.dim,
+        index_n_heads=i.heads,
+        mlp_layer_types=[kinds[layer.ffn] for layer in m.sequence()],
+    )
+
+
+def glm_4_5(m: Model) -> transformers.PreTrainedConfig:
+    """GLM-4.5."""
+    e = m.moe
+    return transformers.Glm4MoeConfig(
+        **base(m),
+        n_routed_experts=e.experts,
+        n_shared_experts=e.shared_width // e.width,
+        moe_intermediate_size=e.width,
+        routed_scaling_factor=e.scale,
+        n_group=e.groups,
+        topk_group=e.topk_groups,
+        attention_bias=m.gqa.qkv_bias,
+        use_qk_norm=m.gqa.qk_norm == "head",
+        first_k_dense_replace=sum(layer.ffn == "dense" for layer in m.sequence()),
+    )
+
+
 def deepseek_v4(m: Model) -> transformers.PreTrainedConfig:
     """DeepSeek-V4."""
     p, e, kinds = m.compressed, m.moe, {"swa": "sliding", "csa": "compressed_sparse", "hca": "heavily_compressed"}
@@ -190,6 +220,8 @@ FAMILIES: dict[str, Callable[[Model], transformers.PreTrainedConfig]] = {
     "deepseek-v3": deepseek_v3,
     "deepseek-v3.2": deepseek_v32,
     "deepseek-v4-flash": deepseek_v4,
+    "glm-4.5": glm_4_5,
+    "glm-5": glm_5,
     "gpt-oss-20b": gpt_oss,
     "llama-3.1-8b": llama,
     "minimax-m2.5": minimax,
@@ -353,7 +385,7 @@ def golden(family: str) -> dict[str, np.ndarray]:
     ids = inputs["ids"].reshape(-1, TOKENS)
     with torch.no_grad():
         logits = model(torch.from_numpy(ids), use_cache=False).logits.numpy()
-    return {"ids": ids, "logits": logits, "fingerprint": fingerprint(weights)}
+    return {"ids": ids, "logits": logits.astype(np.float32), "fingerprint": fingerprint(weights)}
 
 
 def fingerprint(weights: Weights) -> np.ndarray:

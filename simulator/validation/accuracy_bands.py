@@ -1,0 +1,84 @@
+"""Error bands from measured errors: what two thirds of rows stay below, and how much wider it gets on unknown ground."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from simulator.profiles import load_device
+from simulator.profiles.error_bands import ErrorBands, load_error_bands
+from simulator.study.error_band import SIZE_CLASSES, size_class
+
+SHARE = 2.0 / 3.0
+FEWEST = 10  # rows a cell needs
+WIDEST = 4.0  # no factor beyond it: too few rows carry it
+HEADER = """\
+# Error in percent that two thirds of the published rows stay below, by family, vendor and size of the predicted time, with
+# the rows behind each; factors widen it where a device, a generation or a stack has no rows.
+# Written by `python reports/regenerate.py accuracy`.
+"""
+
+
+def bands_text(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]], swapped: Mapping[str, float]) -> str:
+    """YAML of ``hardware_profiles/error-bands.yaml``.
+
+    rows: as of ``accuracy.compare``. left_out: lines of the leave-one-out table. swapped: factors ``derived`` and
+    ``estimated``. A factor without evidence keeps its present value.
+    """
+    present = load_error_bands()
+    kernels = rows[(rows["metric"] == "us") & np.isfinite(rows["error"]) & (rows["vendor"] != "")]
+    devices = sorted(set(kernels["device"]))
+    architectures = sorted({load_device(d).architecture for d in devices})
+    factors = {**_present(present), **widening(left_out), **swapped}
+    lines = [HEADER + "bands:"]
+    for family, part in kernels.groupby("family", sort=True):
+        lines += [f"  {family}:", *_vendors(part)]
+    lines += [
+        f"measured_devices: [{', '.join(devices)}]",
+        f"measured_architectures: [{', '.join(architectures)}]",
+        *(f'{name}: "{value:.3g}"' for name, value in factors.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _present(bands: ErrorBands) -> dict[str, float]:
+    names = ("new_device", "new_generation", "derived", "estimated", "fallback")
+    return {name: float(getattr(bands, name)) for name in names}
+
+
+def _vendors(part: pd.DataFrame) -> list[str]:
+    """Lines of one family; a vendor whose every size has few rows gets one cell of all of them."""
+    lines = []
+    for device_vendor, rows in part.groupby(part["device"].map(lambda d: load_device(d).vendor), sort=True):
+        sizes = rows["predicted"].map(lambda us: size_class(us * 1e-6))
+        cells = {name: rows["error"][sizes == name].to_numpy(dtype=np.float64) for _, name in SIZE_CLASSES}
+        cells = {name: error for name, error in cells.items() if len(error) >= FEWEST}
+        if not cells and len(rows) >= FEWEST:
+            cells = {"any": rows["error"].to_numpy(dtype=np.float64)}
+        if cells:
+            texts = [f'{n}: {{percent: "{two_thirds(e):.1f}", rows: {len(e)}}}' for n, e in cells.items()]
+            lines.append(f"    {device_vendor}: {{{', '.join(texts)}}}")
+    return lines
+
+
+def two_thirds(error: npt.NDArray[np.float64]) -> float:
+    """Percent that two thirds of the errors stay below."""
+    return float(np.quantile(error, SHARE)) * 100
+
+
+def widening(left_out: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """new_device and new_generation: how much larger the median is where the fit saw no row of it (weighted by rows)."""
+    found = {}
+    for factor, kind in (("new_device", "device"), ("new_generation", "generation")):
+        lines = [r for r in left_out if r["kind"] == kind and r["stack"] == "known" and r["rows"] >= FEWEST]
+        if lines:
+            logs = [np.log(r["median"] / max(r["seen"], 1.0)) for r in lines]
+            mean = np.average(logs, weights=[np.sqrt(r["rows"]) for r in lines])
+            found[factor] = float(np.clip(np.exp(mean), 1.05, WIDEST))
+    if found.keys() >= {"new_device", "new_generation"}:
+        found["new_generation"] = max(found["new_generation"], found["new_device"])
+    return found
