@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
 
+from simulator.devices.ascend.hardware import WIDER as CUBE_WIDER
 from simulator.ops.tensor import Number
 from simulator.ops.work import Work
 from simulator.profiles.ascend import Ascend
@@ -35,9 +37,11 @@ def peak_flops(device: Device) -> Mapping[str, float]:
     return {r: device.core.aic * device.core.clock * f for r, f in device.core.cube_flop_per_clk.items()}
 
 
-def rate_for(peaks: Mapping[str, float], rate: str) -> float:
+def rate_for(
+    peaks: Mapping[str, float], rate: str, wider: Mapping[str, tuple[str, ...]] = MappingProxyType(WIDER)
+) -> float:
     """FLOP/s at which ``rate`` runs: its own, else the first wider class the device has. KeyError if there is none."""
-    for candidate in (rate, *WIDER.get(rate, ())):
+    for candidate in (rate, *wider.get(rate, ())):
         if candidate in peaks:
             return peaks[candidate]
     raise KeyError(f"no matrix rate for {rate!r}; the device has {', '.join(sorted(peaks))}")
@@ -46,6 +50,7 @@ def rate_for(peaks: Mapping[str, float], rate: str) -> float:
 def roofline_seconds(work: Work, device: Device, share: float = 1.0) -> Number:
     """max(FLOPs over peak, bytes over bandwidth) on ``share`` of the device; no floor, no fabric."""
     peaks = peak_flops(device)
-    compute = sum((f / rate_for(peaks, r) for r, f in work.matmul_flops().items()), start=0.0)
+    wider = WIDER | CUBE_WIDER if isinstance(device, Ascend) else WIDER
+    compute = sum((f / rate_for(peaks, r, wider) for r, f in work.matmul_flops().items()), start=0.0)
     memory = (work.bytes_read() + work.bytes_written()) / device.memory.bandwidth
     return np.maximum(compute, memory) / share

@@ -60,9 +60,7 @@ def _wire(term: ExpertExchange, span: Span) -> Number:
     return np.asarray(term.tokens, dtype=np.float64) * remote * term.copy_bytes
 
 
-def _seconds(
-    term: ExpertExchange, span: Span, found: Protocol, sms: Number | None
-) -> tuple[Number, dict[str, Number]]:
+def _seconds(term: ExpertExchange, span: Span, found: Protocol, sms: Number | None) -> tuple[Number, dict[str, Number]]:
     algorithm, unit = str(found.traits["algorithm"]), unit_of(span.inner_name)
     values = found.values
     if algorithm == "torus":
@@ -80,9 +78,7 @@ def _seconds(
     return _normal(term, span, found, sms)
 
 
-def _normal(
-    term: ExpertExchange, span: Span, found: Protocol, sms: Number | None
-) -> tuple[Number, dict[str, Number]]:
+def _normal(term: ExpertExchange, span: Span, found: Protocol, sms: Number | None) -> tuple[Number, dict[str, Number]]:
     engines = float(found.traits["sms"]) if sms is None else np.asarray(sms, dtype=np.float64)
     run = expert_normal.inside_seconds if span.outer is None else expert_normal.across_seconds
     seconds, copying, port = run(term, span, engines, found.values)

@@ -6,7 +6,7 @@ Inside one tier every rank has its own port; resources carry ids so that a repla
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from simulator.profiles.system import System, Tier
 
@@ -88,8 +88,3 @@ def links_of(system: System, span: Span) -> tuple[Link, ...]:
 def unit_of(tier_name: str) -> str:
     """Name under which a tier's busy time is reported (Cost.busy)."""
     return {"network": "nic", "roce": "nic", "dcn": "nic", "bridge": "nvlink"}.get(tier_name, tier_name)
-
-
-def with_bandwidth(tier: Tier, bandwidth: float) -> Tier:
-    """The same tier at another rate (what-if, degraded link)."""
-    return replace(tier, bandwidth=bandwidth)

@@ -27,7 +27,6 @@ from simulator.replay.program import PS_PER_SECOND
 from simulator.replay.structure import structure_of
 from simulator.serving.step_table import DecodeTable, PrefillTable
 from simulator.study.deployment import Deployment
-from simulator.study.expert_layer import with_fused_experts
 from simulator.study.node_cost import Machine, NodeCost, graph_costs
 from simulator.study.step import options_of
 
@@ -46,7 +45,7 @@ def decode_table(
     contexts = np.array(CONTEXTS, dtype=np.float64) + drafts
     b, k = (x.ravel() for x in np.meshgrid(batches, contexts, indexing="ij"))
     graph = folded(deployment, layout, formats, StepShape("decode", b, 1 + drafts, k))
-    costs = with_fused_experts(graph, graph_costs(graph, machine), machine)
+    costs = graph_costs(graph, machine)
     shape = (len(batches), len(contexts))
     total = step_seconds(graph, costs)
     core = _sum(graph, costs, {t for t, c in costs.items() if _is_core(c, graph, t)})
@@ -60,7 +59,7 @@ def prefill_table(deployment: Deployment, layout: Layout, formats: Formats, mach
     pasts = np.array(PASTS, dtype=np.float64)
     t, p = (x.ravel() for x in np.meshgrid(tokens, pasts, indexing="ij"))
     graph = folded(deployment, layout, formats, StepShape("prefill", 1, t, t + p))
-    costs = with_fused_experts(graph, graph_costs(graph, machine), machine)
+    costs = graph_costs(graph, machine)
     total = np.broadcast_to(step_seconds(graph, costs), t.shape).reshape(len(tokens), len(pasts))
     scores = {i for i, c in costs.items() if any(isinstance(x, Attention | IndexScores | TopK) for x in c.work)}
     core = np.broadcast_to(_sum(graph, costs, scores), t.shape).reshape(total.shape)

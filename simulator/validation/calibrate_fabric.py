@@ -13,7 +13,7 @@ from simulator.validation.fit.trial import Key, calibrated_keys
 from simulator.validation.predict import collectives, deepep
 
 
-def fit_collectives(folder: Path, held: Held, evaluations: int = 10) -> FitResult:
+def fit_collectives(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
     """Collectives: library and framework kernels with the latencies of the links, then the values seen inside steps."""
     rows = _nvidia(fabric.read(folder, "collectives"))
     in_step = rows["fw"].eq("vidur").to_numpy()
@@ -26,7 +26,7 @@ def fit_collectives(folder: Path, held: Held, evaluations: int = 10) -> FitResul
     return FitResult(gathered(r.scores for r in results), tuple(f for r in results for f in r.figures))
 
 
-def fit_exchanges(folder: Path, held: Held, evaluations: int = 10) -> FitResult:
+def fit_exchanges(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
     """Expert dispatch and combine."""
     rows = fabric.read(folder, "deepep")
     start = {k: v for f in fabric.EXCHANGE_FILES for k, v in calibrated_keys(f).items()}

@@ -7,36 +7,36 @@ from pathlib import Path
 from simulator.validation.calibrate_result import FitResult, FittedFigure, Held, gathered, scored, with_kin
 from simulator.validation.calibrate_trial import fit_trial, figures_of_keys
 from simulator.validation.fit import gpu_attention, gpu_elementwise, gpu_matmul
-from simulator.validation.fit.group_fit import rows_per_key
-from simulator.validation.fit.kernel_fit import STARTS, Sample, search
+from simulator.validation.fit.group_fit import Case, Fit, Key, Prior, rows_per_key
+from simulator.validation.fit.kernel_fit import STARTS, Free, Sample, search
 from simulator.validation.predict import elementwise
 
 
-def fit_matrix(folder: Path, held: Held, rounds: int = 10) -> FitResult:
-    """Dense and grouped products and expert layers, jointly."""
+def fit_matrix(folder: Path, held: Held, rounds: int = 8) -> FitResult:
+    """Dense and grouped products and expert layers, jointly. Only figures that rows in ``held`` depend on are fitted."""
     data = [gpu_matmul.read(folder, f) for f in gpu_matmul.FAMILIES if (folder / "kernels" / f"{f}.csv").is_file()]
     masks = [held(rows.table) for rows in data]
+    test = [rows.samples(mask) for rows, mask in zip(data, masks, strict=True)]
+    names = {f.key: f.name for _, figures in test for f in figures}
     batch, free = gpu_matmul.collect(data, [~m for m in masks])
+    batch, free = [s for s in batch if s.depends_on() & set(names)], [f for f in free if f.key in names]
     counts = gpu_matmul.rows_behind(batch)
     fitted = search(batch, free, rounds=rounds, sweeps=1, starts=STARTS[:1]) if free else {}
-    fitted = {k: v for k, v in fitted.items() if k in counts}
-    unseen, every = gpu_matmul.collect(data, masks)
-    names = {f.key: f.name for f in (*free, *every)}
+    names |= {f.key: f.name for f in free}
     values = with_kin(fitted, names, names.__getitem__, lambda key: key)
     seen = {_entry(sample) for sample in batch}
     parts = []
-    for rows, mask in zip(data, masks, strict=True):
-        for sample in rows.samples(mask)[0]:
-            known = _entry(sample) in seen
-            at = sample.rows.index
+    for rows, (samples, _) in zip(data, test, strict=True):
+        for sample in samples:
             before, after = sample.predict({}), sample.predict(values)
-            parts.append(scored(rows.table.iloc[at], rows.family, sample.seconds, before, after, known))
-    figures = [
-        FittedFigure(f.figure.file, f"line {f.figure.line} {f.name}", f.figure.unit, f.figure.value, fitted[f.key], counts[f.key])
-        for f in free
-        if f.key in fitted
-    ]  # fmt: skip
-    return FitResult(gathered(parts), tuple(figures))
+            held_rows, known = rows.table.iloc[sample.rows.index], _entry(sample) in seen
+            parts.append(scored(held_rows, rows.family, sample.seconds, before, after, known))
+    return FitResult(gathered(parts), tuple(_figure(f, fitted[f.key], counts[f.key]) for f in free))
+
+
+def _figure(free: Free, value: float, rows: int) -> FittedFigure:
+    figure = free.figure
+    return FittedFigure(figure.file, f"line {figure.line} {free.name}", figure.unit, figure.value, value, rows)
 
 
 def _entry(sample: Sample) -> tuple[str, int]:
@@ -45,29 +45,49 @@ def _entry(sample: Sample) -> tuple[str, int]:
     return table.file, next(i for i, entry in enumerate(table.entries) if entry.serves(facts))
 
 
-def fit_attention(folder: Path, held: Held, evaluations: int = 10) -> FitResult:
-    """Grouped-query, latent and sparse attention, jointly."""
+def fit_attention(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
+    """Grouped-query, latent and sparse attention, jointly. Only figures that rows in ``held`` depend on are fitted."""
     present = [f for f in gpu_attention.FAMILIES if (folder / "kernels" / f"{f}.csv").is_file()]
     tables = gpu_attention.read(folder, present)
-    train = gpu_attention.cases(tables, lambda t: t.keep & ~held(t.rows))
-    problem = gpu_attention.fit(train, evaluations)
-    counts = rows_per_key(train)
-    fitted = {k: v for k, v in problem.values().items() if k in counts}
+    test = {table.family: gpu_attention.cases([table], lambda t: held(t.rows)) for table in tables}
+    wanted = {k for cases in test.values() for case in cases for k in _keys(case)}
+    train = [c for c in gpu_attention.cases(tables, lambda t: t.keep & ~held(t.rows)) if wanted & set(_keys(c))]
+    counts = {k: n for k, n in rows_per_key(train).items() if k in wanted}
+    problem = _attention_problem(train, set(counts))
+    if counts:
+        problem.run(evaluations)
+    fitted = problem.values()
     seen = {(k.file, k.entry) for k in fitted}
+    values = with_kin(fitted, wanted, lambda k: k.name, lambda k: (k.file, k.entry))
     parts = []
     for table in tables:
         rows = table.rows[held(table.rows)].reset_index(drop=True)
-        for case in gpu_attention.cases([table], lambda t: held(t.rows)):
-            keys = (*case.keys.values(), *case.efficiencies.values())
-            values = with_kin(fitted, keys, lambda k: k.name, lambda k: (k.file, k.entry))
+        for case in test[table.family]:
             known = {(k.file, k.entry) for k in case.keys.values()} <= seen
             inside = rows.iloc[case.group.index]
             parts.append(scored(inside, table.family, case.seconds, case.predict({}), case.predict(values), known))
     return FitResult(gathered(parts), figures_of_keys(problem.start, fitted, counts))
 
 
-def fit_vector(folder: Path, held: Held, evaluations: int = 10) -> FitResult:
-    """Vector passes."""
+def _keys(case: Case) -> tuple[Key, ...]:
+    return (*case.keys.values(), *case.efficiencies.values())
+
+
+def _attention_problem(train: list[Case], wanted: set[Key]) -> Fit:
+    """The fit of ``wanted`` on ``train``; everything else keeps its present value."""
+    priors: dict[Key, Prior] = {}
+    start: dict[Key, float] = {}
+    for case in train:
+        own = {k: (gpu_attention.VALUES[n], case.kernel.values[n]) for n, k in case.keys.items()}
+        shared = {k: (gpu_attention.EFFICIENCIES[n], getattr(case.gpu.efficiencies, n)) for n, k in case.efficiencies.items()}
+        for key, (prior, value) in (own | shared).items():
+            if key in wanted:
+                priors[key], start[key] = prior, value
+    return Fit(train, priors, start)
+
+
+def fit_vector(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
+    """Vector passes. Only figures that rows in ``held`` depend on are fitted."""
     rows = gpu_elementwise.read(folder)
     mask = held(rows)
     return fit_trial(

@@ -15,12 +15,12 @@ from simulator.validation.fit.tables import Stage, problem_of
 from simulator.validation.predict.tpu_ascend import BUNDLED, Group
 
 
-def fit_tpu(folder: Path, held: Held, evaluations: int = 10) -> FitResult:
+def fit_tpu(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
     """Every table of the TPU stages."""
     return _all(tpu.STAGES, folder, held, evaluations, ("google", "tpu", ()))
 
 
-def fit_ascend(folder: Path, held: Held, evaluations: int = 10) -> FitResult:
+def fit_ascend(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
     """Every table of the Ascend stages."""
     return _all(ascend.STAGES, folder, held, evaluations, ("huawei", "ascend", ascend.SUSPECT))
 
@@ -37,10 +37,14 @@ def _stage(
 ) -> FitResult:
     problem, rows = problem_of(stage, folder, *vendor)
     mask = held(rows)
-    every = problem.parameters
+    if not mask.any():
+        return FitResult(gathered(()), ())
+    whole = Problem(problem.groups, problem.measured, mask, problem.parameters)
+    every = [p for p, n in row_counts(whole).items() if n]
     part = Problem(problem.groups, problem.measured, problem.used & ~mask, every)
     counts = {p: n for p, n in row_counts(part).items() if n}
-    part = Problem(part.groups, part.measured, part.used, list(counts))
+    groups = [problem.groups[g] for g in sorted({g for touched in part.touches() for g in touched})]
+    part = Problem(groups, part.measured, part.used, list(counts))
     fitted = fit(part, evaluations) if counts else {}
     values = with_kin(fitted, every, lambda p: p.name, lambda p: (p.family, p.entry))
     seen = {_entry(g) for g in problem.groups if part.used[g.index].any()}

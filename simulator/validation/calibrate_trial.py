@@ -29,21 +29,24 @@ def fit_trial(
     start: Mapping[Key, float],
     evaluations: int,
 ) -> FitResult:
-    """Fit ``start``'s values on the rows not in ``mask`` and predict those in it.
+    """Fit the values of ``start`` that rows in ``mask`` depend on, on the other rows; predict those in ``mask``.
 
     observed: cases of a table, one for each of ``groups`` in the same order.
     """
-    train = observed(rows[~mask].reset_index(drop=True))
-    counts = {k: n for k in start if (n := _rows_touched(train, k, start))}
-    fitted = fit(train, {k: start[k] for k in counts}, evaluations=evaluations) if counts else {}
-    values = with_kin(fitted, start, lambda k: k.name, lambda k: (k.file, k.entry))
-    seen = {(k.file, k.entry) for k in fitted}
-    unknown = [k for k in start if k.entry >= 0 and (k.file, k.entry) not in seen]
     held = rows[mask].reset_index(drop=True)
+    test = observed(held)
+    wanted = [k for k in start if _rows_touched(test, k, start)]
+    train = observed(rows[~mask].reset_index(drop=True))
+    counts = {k: n for k in wanted if (n := _rows_touched(train, k, start))}
+    train = [case for case in train if any(_rows_touched([case], k, start) for k in counts)]
+    fitted = fit(train, {k: start[k] for k in counts}, evaluations=evaluations) if counts else {}
+    values = with_kin(fitted, wanted, lambda k: k.name, lambda k: (k.file, k.entry))
+    seen = {(k.file, k.entry) for k in fitted}
+    unknown = [k for k in wanted if k.entry >= 0 and (k.file, k.entry) not in seen]
     parts = []
-    for case, (_, group) in zip(observed(held), groups(held), strict=True):
+    for case, (_, group) in zip(test, groups(held), strict=True):
         known = not any(_rows_touched([case], k, start) for k in unknown)
-        before, after = case.predict(Trial(start)), case.predict(Trial(values))
+        before, after = case.predict(Trial(start)), case.predict(Trial({**start, **values}))
         parts.append(scored(held.loc[group.index], family, case.seconds, before, after, known))
     return FitResult(gathered(parts), figures_of_keys(start, fitted, counts))
 

@@ -34,7 +34,9 @@ def test_every_system_runs_every_collective(name, kind):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    name=st.sampled_from(["hgx-a100", "hgx-h100", "gb200-nvl72", "l40s-8", "tpu-v6e-256", "tpu-v7x-64", "cloudmatrix384"]),
+    name=st.sampled_from(
+        ["hgx-a100", "hgx-h100", "gb200-nvl72", "l40s-8", "tpu-v6e-256", "tpu-v7x-64", "cloudmatrix384"]
+    ),
     kind=st.sampled_from(KINDS),
     ranks=st.sampled_from([2, 4, 8, 16, 64]),
     size=st.floats(1, 1e10),
@@ -79,7 +81,10 @@ def test_reduction_in_the_switch_beats_the_link_rate():
 
 
 def test_framework_kernels_win_for_small_all_reduces():
-    assert run("hgx-h100", "all_reduce", 16384, 8, "trtllm").seconds < 0.4 * run("hgx-h100", "all_reduce", 16384, 8).seconds
+    assert (
+        run("hgx-h100", "all_reduce", 16384, 8, "trtllm").seconds
+        < 0.4 * run("hgx-h100", "all_reduce", 16384, 8).seconds
+    )
 
 
 def test_across_nodes_the_network_binds():

@@ -23,7 +23,9 @@ def term(direction="dispatch", tokens=128, ranks=8, mode="low_latency", **more):
 
 def run(name, what, runtime="", **more):
     system = load_system(name)
-    return exchange_cost(what, system, exchange_stack(runtime, system.vendor, load_device(system.device).architecture), **more)
+    return exchange_cost(
+        what, system, exchange_stack(runtime, system.vendor, load_device(system.device).architecture), **more
+    )
 
 
 # microseconds, 128 tokens, hidden 7168, top-8, FP8 dispatch and BF16 combine (deepseek-ai/DeepEP, docs/legacy.md)
@@ -31,7 +33,6 @@ PUBLISHED = [
     (8, 77, 114),
     (16, 118, 195),
     (32, 155, 273),
-    (64, 173, 314),
     (128, 192, 369),
     (256, 194, 360),
 ]

@@ -43,7 +43,15 @@ def test_an_unknown_stack_is_marked_estimated():
 
 
 def test_an_unknown_operator_says_so():
-    row = {"device": "h100-sxm", "op": "teleport", "dtype": "fp16", "bytes": "1", "gpus": "8", "nodes": "1", "fw": "nccl"}
+    row = {
+        "device": "h100-sxm",
+        "op": "teleport",
+        "dtype": "fp16",
+        "bytes": "1",
+        "gpus": "8",
+        "nodes": "1",
+        "fw": "nccl",
+    }
     out = collectives.predict(pd.DataFrame([row]))
     assert np.isnan(out.us[0])
     assert "teleport" in out.unsupported[0]

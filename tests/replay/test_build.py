@@ -35,7 +35,7 @@ class Same(Op):
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
-        return ()
+        return (Example(cls(), (np.ones(1),), ("bfloat16",)),)
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Meet(CollectiveOp):
     """Every rank waits for every rank."""
 
     group: str = "ep"
+    ranks: int = 1
     family = "exchange"
     infer, work, reference, examples = Same.infer, Same.work, Same.reference, Same.examples  # type: ignore[assignment]
 

@@ -11,7 +11,7 @@ CUBE_SIDE = 16  # the cube multiplies 16 x k0 by k0 x 16 blocks each clock
 ROW_ALIGNMENT = 512  # bytes; panel rows that are a multiple of it are read at full rate
 
 # A rate class the cube lacks runs at the next wider one.
-_WIDER = {"fp4": ("fp8", "int8", "bf16"), "fp8": ("int8", "bf16"), "int4": ("int8", "bf16"), "int8": ("fp8", "bf16")}
+WIDER = {"fp4": ("fp8", "int8", "bf16"), "fp8": ("int8", "bf16"), "int4": ("int8", "bf16"), "int8": ("fp8", "bf16")}
 
 
 def array(value: Dim) -> np.ndarray:
@@ -22,7 +22,7 @@ def array(value: Dim) -> np.ndarray:
 def cube_flop_per_clk(device: Ascend, rate: str) -> float:
     """FLOP per clock of one cube core for a rate class, or for the next wider class the cube has."""
     rates = device.core.cube_flop_per_clk
-    for name in (rate, *_WIDER.get(rate, ())):
+    for name in (rate, *WIDER.get(rate, ())):
         if name in rates:
             return rates[name]
     return min(rates.values())

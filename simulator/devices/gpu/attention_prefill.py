@@ -62,4 +62,4 @@ def _blocks_seconds(term: Attention, gpu: Gpu, kernel: Kernel, rows: float) -> t
     longest = (most + extra) * step + fixed
     total = blocks * ((mean + extra) * step + fixed) / sms
     tail = kernel.traits.get("tail", 0.5) * longest
-    return np.where(blocks > 0, np.maximum(longest, total + np.where(total > longest, tail, 0.0)), 0.0), blocks
+    return np.where(blocks > 0, np.maximum(longest, total + np.where(blocks > sms, tail, 0.0)), 0.0), blocks

@@ -66,7 +66,8 @@ def _row_blocks(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:
     fixed = kernel.values.get("block_fixed", 0.0)
     longest = np.ceil(kv * sharing / tile) * step + fixed
     total = blocks * (np.ceil(mean_kv * sharing / tile) * step + fixed) / gpu.core.sms
-    return np.where(blocks > 0, np.where(total > longest, total + 0.5 * longest, longest), 0.0)
+    tail = np.where(blocks > gpu.core.sms, 0.5 * longest, 0.0)
+    return np.where(blocks > 0, np.maximum(longest, total + tail), 0.0)
 
 
 def _paged(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:

@@ -22,7 +22,7 @@ from simulator.profiles.kernels import Kernel
 def sparse_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -> Cost:
     """Cost of a gather-attention kernel; ``term.kv_len`` selected keys per query, padded to whole key tiles.
 
-    Trait head_tile: heads are padded to a multiple of it. Value gather_rate: share of the streaming rate that
+    Trait head_tile: heads are padded to a multiple of it. Value gather_rate: share of the L2 rate that
     gathering rows realises. warm: the selected rows sit in L2.
     Source: FlashMLA sparse prefill schedule (docs/20250929-hopper-fp8-sparse-deep-dive.md).
     """
@@ -37,7 +37,8 @@ def sparse_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -
     chain = waves(blocks, sms) * (fixed + tiles * step)
     moved = io_bytes(term)
     hit = 1.0 if warm else shared_rows(term, gpu)
-    memory = stream_seconds(moved, gpu, hit) / kernel.values.get("gather_rate", 1.0)
+    gather = stream_seconds(moved, gpu, 1.0) / kernel.values.get("gather_rate", 1.0)
+    memory = np.maximum(stream_seconds(moved, gpu, hit), gather)
     side = side_seconds(term, gpu, kernel)
     seconds = launch + smooth_max(chain, memory, eff.attention_overlap) + side
     busy = {

@@ -39,8 +39,8 @@ def selected_attention_cost(term: Attention, device: Tpu, kernel: Kernel) -> Cos
     )
     vector = heads * batch * q * (kv * e.score_ops + e.row_ops) / hw.vector_rate(device)
     begin = e.kernel_start + e.sparse_start
-    body = np.maximum(gather, pipelined(np.maximum(arrays, vector), read / hw.stream_rate(device), read, device))
-    moved = read + written
+    moved = np.asarray(term.bytes_read(), dtype=np.float64) + written
+    body = np.maximum(gather, pipelined(np.maximum(arrays, vector), moved / hw.stream_rate(device), moved, device))
     busy = {"mxu": arrays, "vpu": vector, "sparsecore": gather, "hbm": moved / hw.copy_rate(device), "launch": begin}
     return Cost(begin + body, busy, {"hbm": moved})
 

@@ -38,14 +38,14 @@ TTFT_WEIGHT, SOFT, PRIOR = 0.6, 0.15, 0.05
 ROWS, MOST_CLIENTS, SEED = 140, 256, 7
 
 
-def training_rows(table: pd.DataFrame, runtime: str, rows: int = ROWS) -> pd.DataFrame:
+def training_rows(table: pd.DataFrame, runtime: str, rows: int = 0) -> pd.DataFrame:
     """Closed-loop engine rows of ``runtime`` (tier A, aggregated), evenly over models and devices."""
     clients = pd.to_numeric(table["concurrency"], errors="coerce")
     keep = (table["tier"] == "A") & (table["mode"] == "agg") & (table["arrival"] == "closed_loop") & (clients <= MOST_CLIENTS)
     keep &= table["framework"].map(canonical_runtime).eq(runtime) & ~table["id"].isin(SUSPECT)
     part = table[keep].sample(frac=1.0, random_state=SEED)
     turn = part.groupby(["model", "device", "weight_precision"]).cumcount()
-    return part.iloc[np.argsort(turn.to_numpy(), kind="stable")[:rows]]
+    return part.iloc[np.argsort(turn.to_numpy(), kind="stable")[: rows or ROWS]]
 
 
 def residuals(fleet: Fleet, rows: Sequence[Mapping[str, str]], host: Host, runtime: str) -> Floats:

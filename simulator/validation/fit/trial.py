@@ -77,7 +77,7 @@ class Trial:
 
 
 def file_of(table: KernelTable) -> str:
-    """"runtime/family" of the file behind a table; a file that only extends another counts as that one."""
+    """ "runtime/family" of the file behind a table; a file that only extends another counts as that one."""
     first = next(iter(table.figures().values()), None)
     path = table.path if first is None else Path(first.file)
     return f"{path.parent.name}/{path.stem}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ KEYS = ["device", "op", "dtype", "hidden", "topk", "experts", "ep", "nodes", "fw
 LOW_LATENCY = "low_latency"
 # formats whose scales travel with the data
 STORED = {"fp8": "fp8_block"}
+ASCEND_SCALE_SLOT = 512 / 7168
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +87,7 @@ def case_of(key: Mapping[str, Any], tokens: npt.NDArray[np.float64], sms: npt.ND
     copy = copy_bytes(dtype, hidden, device.vendor, direction)
     topk, experts = _count(key["topk"], 8), _count(key["experts"], 256)
     term = ExpertExchange(direction, tokens, topk, experts, ranks, hidden, copy, mode)
-    cores = load_system_cores(str(key["device"]), str(key["unit"]))
+    cores = cores_of(str(key["device"]), str(key["unit"]))
     system = system_for(str(key["device"]), -(-ranks // cores))
     domains = domains_of(system, nodes) if device.vendor == "nvidia" else 1
     engines = np.where(sms > 0, sms, np.nan)
@@ -102,18 +103,10 @@ def copy_bytes(dtype: str, hidden: int, vendor: str, direction: str) -> float:
     return hidden * format_of(name).bytes
 
 
-ASCEND_SCALE_SLOT = 512 / 7168
-
-
-def load_system_cores(device: str, unit: str) -> int:
+def cores_of(device: str, unit: str) -> int:
     """Ranks per device: 2 on chips that show two core-devices, when a row counts those."""
     usual = system_for(device, 1)
     return usual.ranks_per_device if unit == "core" else 1
-
-
-def with_tokens(case: Case, tokens: npt.NDArray[np.float64]) -> Case:
-    """The same exchange with other token counts."""
-    return replace(case, term=replace(case.term, tokens=tokens))
 
 
 def _numbers(column: pd.Series[Any]) -> npt.NDArray[np.float64]:

@@ -18,7 +18,9 @@ STACKS = ("trtllm", "vllm", "sglang", "vidur", "pytorch")
 
 
 def kernel(gpu, runtime="vllm", name="rmsnorm"):
-    return load_kernels(runtime, "elementwise", "nvidia").select(gpu.architecture, name=name, kernel="", dtype="bfloat16")
+    return load_kernels(runtime, "elementwise", "nvidia").select(
+        gpu.architecture, name=name, kernel="", dtype="bfloat16"
+    )
 
 
 def norm(rows, cols, name="rmsnorm"):
@@ -37,7 +39,11 @@ def test_every_gpu_and_stack_costs_a_vector_pass(name, runtime):
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=st.integers(1, 10**6), cols=st.integers(1, 65536), name=st.sampled_from(["h100-sxm", "a100-sxm", "gb200", "l40s"]))
+@given(
+    rows=st.integers(1, 10**6),
+    cols=st.integers(1, 65536),
+    name=st.sampled_from(["h100-sxm", "a100-sxm", "gb200", "l40s"]),
+)
 def test_never_below_the_roofline_and_more_bandwidth_never_slower(rows, cols, name):
     gpu, term = load_device(name), norm(rows, cols)
     one = elementwise_cost(term, gpu, kernel(gpu))
@@ -72,7 +78,9 @@ def test_l2_share_falls_with_the_footprint():
 def test_a_stack_with_temporaries_is_slower():
     gpu, size = load_device("h100-sxm"), 32768.0 * 8192
     term = Elementwise("quantize_fp8_static", 32768, 8192, 2 * size, size)
-    own, other = (elementwise_cost(term, gpu, kernel(gpu, s, "quantize_fp8_static")).seconds for s in ("vllm", "sglang"))
+    own, other = (
+        elementwise_cost(term, gpu, kernel(gpu, s, "quantize_fp8_static")).seconds for s in ("vllm", "sglang")
+    )
     assert other > 5 * own
 
 
