@@ -9,6 +9,7 @@ from typing import Any
 from simulator.cli.calibrate import calibrate
 from simulator.cli.check import check
 from simulator.cli.compare import compare
+from simulator.cli.convert import convert
 from simulator.cli.explain import explain
 from simulator.cli.list_names import list_names
 from simulator.cli.predict import predict
@@ -41,5 +42,6 @@ VERBS: tuple[Verb, ...] = (
     Verb("list", "List devices, systems, models, scenarios, runtimes and prices.", list_names),
     Verb("show", "Show one profile with its figures and their sources.", show),
     Verb("check", "Lint profile and workload files.", check),
+    Verb("convert", "A Hugging Face config.json becomes a model YAML.", convert),
     Verb("schema", "JSON Schema of a kind of file, for editors.", schema),
 )

@@ -45,7 +45,7 @@ def _show_model(name: str, kv_format: str, format: str) -> None:
         typer.echo(rows_to_csv([row]), nl=False)
     else:
         lines = [{"key": k, "value": v} for k, v in row.items()]
-        print_table(lines, [Column("key", "property", right=False), Column("value", "value", 5)])
+        print_table(lines, [Column("key", "property", right=False), Column("value", "value", 8)])
 
 
 def _show_fields(kind: str, name: str, format: str) -> None:

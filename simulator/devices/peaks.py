@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
@@ -37,9 +36,7 @@ def peak_flops(device: Device) -> Mapping[str, float]:
     return {r: device.core.aic * device.core.clock * f for r, f in device.core.cube_flop_per_clk.items()}
 
 
-def rate_for(
-    peaks: Mapping[str, float], rate: str, wider: Mapping[str, tuple[str, ...]] = MappingProxyType(WIDER)
-) -> float:
+def rate_for(peaks: Mapping[str, float], rate: str, wider: Mapping[str, tuple[str, ...]] = WIDER) -> float:
     """FLOP/s at which ``rate`` runs: its own, else the first wider class the device has. KeyError if there is none."""
     for candidate in (rate, *wider.get(rate, ())):
         if candidate in peaks:
