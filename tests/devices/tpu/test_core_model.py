@@ -45,7 +45,7 @@ def terms(m: int, n: int, k: int) -> list[Term]:
         Attention(1 + m % 64, 1, k, heads, 1, 128, 128),
         Attention(1, m, m + k, heads, heads, 128, 128),
         Attention(1 + m % 64, 1, k, heads, 1, 576, 512, kv_shared=True, selected=True),
-        IndexScores(1 + m % 64, 1 + n % 8, k, 64, 128),
+        IndexScores(1 + m % 64, 1 + n % 8, k + 8, 64, 128),  # the new tokens are among the keys
         Elementwise("rmsnorm", m, n, 2.0 * m * n, 2.0 * m * n, 4.0),
         Gather(m, 2.0 * n),
     ]
