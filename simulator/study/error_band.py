@@ -31,6 +31,14 @@ def band_pct(family: str, device: Device, fidelity: str, seconds: float) -> floa
     return base * {"calibrated": 1.0, "derived": bands.derived}.get(fidelity, bands.estimated)
 
 
+def device_fidelity(device: Device) -> str:
+    """How firm the hardware side is: calibrated (rows of the device), derived (of its generation), estimated (neither)."""
+    bands = _bands()
+    if device.name in bands.measured_devices:
+        return "calibrated"
+    return "derived" if device.architecture in bands.measured_architectures else "estimated"
+
+
 def combined_band_pct(parts: Sequence[tuple[float, float, str]]) -> float:
     """Band of a sum of operators given (band_pct, seconds, family) of each.
 

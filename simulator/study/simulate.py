@@ -14,7 +14,7 @@ from simulator.replay.batched import replay
 from simulator.replay.program import PS_PER_SECOND
 from simulator.replay.timeline import Timeline
 from simulator.study.deployment import Deployment, deploy
-from simulator.study.error_band import band_pct, combined_band_pct
+from simulator.study.error_band import band_pct, combined_band_pct, device_fidelity
 from simulator.study.memory_use import memory_use
 from simulator.study.node_cost import FIDELITIES, Machine, NodeCost
 from simulator.study.result import MemoryUse, OperatorResult, PhaseResult, Result
@@ -125,7 +125,7 @@ def _operator(node: Node, cost: NodeCost, count: int, joules: float, deployment:
         wire_bytes=float(np.asarray(cost.cost.bytes.get("wire", 0.0))) * count,
         joules=(joules + moved) * count,
         kernel=cost.kernel,
-        fidelity=cost.fidelity,
+        fidelity=max(cost.fidelity, device_fidelity(device), key=FIDELITIES.index),
         band_pct=band_pct(cost.family, device, cost.fidelity, seconds),
         busy=busy,
     )

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from simulator.validation.calibrate_result import FitResult, Held, Mask, gathered
+from simulator.validation.calibrate_result import FitResult, Split, gathered
 from simulator.validation.calibrate_trial import fit_trial
 from simulator.validation.fit import fabric
 from simulator.validation.fit.trial import Key, calibrated_keys
 from simulator.validation.predict import collectives, deepep
 
 
-def fit_collectives(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
+def fit_collectives(folder: Path, split: Split, evaluations: int = 8) -> FitResult:
     """Collectives: library and framework kernels with the latencies of the links, then the values seen inside steps."""
     rows = _nvidia(fabric.read(folder, "collectives"))
     in_step = rows["fw"].eq("vidur").to_numpy()
@@ -22,25 +22,25 @@ def fit_collectives(folder: Path, held: Held, evaluations: int = 8) -> FitResult
     for part in (rows[~in_step], rows[in_step]):
         part = part.reset_index(drop=True)
         tiers = fabric.tier_keys(set(part["device"])) if len(results) == 0 else {}
-        results.append(_fit("collectives", part, held(part), start | tiers, evaluations))
+        results.append(_fit("collectives", part, split, start | tiers, evaluations))
     return FitResult(gathered(r.scores for r in results), tuple(f for r in results for f in r.figures))
 
 
-def fit_exchanges(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
+def fit_exchanges(folder: Path, split: Split, evaluations: int = 8) -> FitResult:
     """Expert dispatch and combine."""
     rows = fabric.read(folder, "deepep")
     start = {k: v for f in fabric.EXCHANGE_FILES for k, v in calibrated_keys(f).items()}
-    return _fit("deepep", rows, held(rows), start, evaluations)
+    return _fit("deepep", rows, split, start, evaluations)
 
 
-def _fit(family: str, rows: pd.DataFrame, mask: Mask, start: dict[Key, float], evaluations: int) -> FitResult:
+def _fit(family: str, rows: pd.DataFrame, split: Split, start: dict[Key, float], evaluations: int) -> FitResult:
     keys, observed = (
         (collectives.KEYS, fabric.observed_collectives)
         if family == "collectives"
         else (deepep.KEYS, fabric.observed_exchanges)
     )
     return fit_trial(
-        family, rows, mask, observed, lambda t: t.groupby(keys, sort=False, dropna=False), start, evaluations
+        family, rows, split, observed, lambda t: t.groupby(keys, sort=False, dropna=False), start, evaluations
     )
 
 

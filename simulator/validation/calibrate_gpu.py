@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from simulator.validation.calibrate_result import FitResult, FittedFigure, Held, gathered, scored, with_kin
-from simulator.validation.calibrate_trial import fit_trial, figures_of_keys
+from simulator.validation.calibrate_result import FitResult, FittedFigure, Slot, Split, gathered, scored, with_unknown
+from simulator.validation.calibrate_trial import figures_of_keys, fit_trial
 from simulator.validation.fit import gpu_attention, gpu_elementwise, gpu_matmul
 from simulator.validation.fit.group_fit import Case, Fit, Key, Prior, rows_per_key
 from simulator.validation.fit.kernel_fit import STARTS, Free, Sample, search
 from simulator.validation.predict import elementwise
 
 
-def fit_matrix(folder: Path, held: Held, rounds: int = 8) -> FitResult:
-    """Dense and grouped products and expert layers, jointly. Only figures that rows in ``held`` depend on are fitted."""
+def fit_matrix(folder: Path, split: Split, rounds: int = 8) -> FitResult:
+    """Dense and grouped products and expert layers, jointly. Only figures that held rows depend on are fitted."""
     data = [gpu_matmul.read(folder, f) for f in gpu_matmul.FAMILIES if (folder / "kernels" / f"{f}.csv").is_file()]
-    masks = [held(rows.table) for rows in data]
+    masks = [split.held(rows.table) for rows in data]
     test = [rows.samples(mask) for rows, mask in zip(data, masks, strict=True)]
-    names = {f.key: f.name for _, figures in test for f in figures}
+    wanted = {f.key: _slot(f) for _, figures in test for f in figures}
     batch, free = gpu_matmul.collect(data, [~m for m in masks])
-    batch, free = [s for s in batch if s.depends_on() & set(names)], [f for f in free if f.key in names]
+    batch, free = [s for s in batch if s.depends_on() & set(wanted)], [f for f in free if f.key in wanted]
     counts = gpu_matmul.rows_behind(batch)
     fitted = search(batch, free, rounds=rounds, sweeps=1, starts=STARTS[:1]) if free else {}
-    names |= {f.key: f.name for f in free}
-    values = with_kin(fitted, names, names.__getitem__, lambda key: key)
+    values = with_unknown(fitted, wanted, lambda key: key, split.unknown)
     seen = {_entry(sample) for sample in batch}
     parts = []
     for rows, (samples, _) in zip(data, test, strict=True):
@@ -32,6 +31,11 @@ def fit_matrix(folder: Path, held: Held, rounds: int = 8) -> FitResult:
             held_rows, known = rows.table.iloc[sample.rows.index], _entry(sample) in seen
             parts.append(scored(held_rows, rows.family, sample.seconds, before, after, known))
     return FitResult(gathered(parts), tuple(_figure(f, fitted[f.key], counts[f.key]) for f in free))
+
+
+def _slot(free: Free) -> Slot:
+    architecture = Path(free.figure.file).stem.replace("-", "_") if free.hardware else ""
+    return Slot(free.name, free.figure.value, architecture)
 
 
 def _figure(free: Free, value: float, rows: int) -> FittedFigure:
@@ -45,23 +49,23 @@ def _entry(sample: Sample) -> tuple[str, int]:
     return table.file, next(i for i, entry in enumerate(table.entries) if entry.serves(facts))
 
 
-def fit_attention(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
-    """Grouped-query, latent and sparse attention, jointly. Only figures that rows in ``held`` depend on are fitted."""
+def fit_attention(folder: Path, split: Split, evaluations: int = 8) -> FitResult:
+    """Grouped-query, latent and sparse attention, jointly. Only figures that held rows depend on are fitted."""
     present = [f for f in gpu_attention.FAMILIES if (folder / "kernels" / f"{f}.csv").is_file()]
     tables = gpu_attention.read(folder, present)
-    test = {table.family: gpu_attention.cases([table], lambda t: held(t.rows)) for table in tables}
-    wanted = {k for cases in test.values() for case in cases for k in _keys(case)}
-    train = [c for c in gpu_attention.cases(tables, lambda t: t.keep & ~held(t.rows)) if wanted & set(_keys(c))]
+    test = {table.family: gpu_attention.cases([table], lambda t: split.held(t.rows)) for table in tables}
+    wanted = {k: slot for cases in test.values() for case in cases for k, slot in _slots(case).items()}
+    train = [c for c in gpu_attention.cases(tables, lambda t: t.keep & ~split.held(t.rows)) if wanted.keys() & _slots(c).keys()]
     counts = {k: n for k, n in rows_per_key(train).items() if k in wanted}
     problem = _attention_problem(train, set(counts))
     if counts:
         problem.run(evaluations)
     fitted = problem.values()
     seen = {(k.file, k.entry) for k in fitted}
-    values = with_kin(fitted, wanted, lambda k: k.name, lambda k: (k.file, k.entry))
+    values = with_unknown(fitted, wanted, lambda k: (k.file, k.entry), split.unknown)
     parts = []
     for table in tables:
-        rows = table.rows[held(table.rows)].reset_index(drop=True)
+        rows = table.rows[split.held(table.rows)].reset_index(drop=True)
         for case in test[table.family]:
             known = {(k.file, k.entry) for k in case.keys.values()} <= seen
             inside = rows.iloc[case.group.index]
@@ -69,8 +73,10 @@ def fit_attention(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
     return FitResult(gathered(parts), figures_of_keys(problem.start, fitted, counts))
 
 
-def _keys(case: Case) -> tuple[Key, ...]:
-    return (*case.keys.values(), *case.efficiencies.values())
+def _slots(case: Case) -> dict[Key, Slot]:
+    own = {k: Slot(n, case.kernel.values[n]) for n, k in case.keys.items()}
+    shared = {k: Slot(n, getattr(case.gpu.efficiencies, n), k.file) for n, k in case.efficiencies.items()}
+    return own | shared
 
 
 def _attention_problem(train: list[Case], wanted: set[Key]) -> Fit:
@@ -78,22 +84,20 @@ def _attention_problem(train: list[Case], wanted: set[Key]) -> Fit:
     priors: dict[Key, Prior] = {}
     start: dict[Key, float] = {}
     for case in train:
-        own = {k: (gpu_attention.VALUES[n], case.kernel.values[n]) for n, k in case.keys.items()}
-        shared = {k: (gpu_attention.EFFICIENCIES[n], getattr(case.gpu.efficiencies, n)) for n, k in case.efficiencies.items()}
-        for key, (prior, value) in (own | shared).items():
+        for key, slot in _slots(case).items():
             if key in wanted:
-                priors[key], start[key] = prior, value
+                known = gpu_attention.EFFICIENCIES if slot.architecture else gpu_attention.VALUES
+                priors[key], start[key] = known[slot.name], slot.present
     return Fit(train, priors, start)
 
 
-def fit_vector(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
-    """Vector passes. Only figures that rows in ``held`` depend on are fitted."""
+def fit_vector(folder: Path, split: Split, evaluations: int = 8) -> FitResult:
+    """Vector passes. Only figures that held rows depend on are fitted."""
     rows = gpu_elementwise.read(folder)
-    mask = held(rows)
     return fit_trial(
         "elementwise",
         rows,
-        mask,
+        split,
         gpu_elementwise.observed,
         lambda table: elementwise.prepared(table).groupby(elementwise.KEYS, sort=False, dropna=False),
         gpu_elementwise.start_values(rows),

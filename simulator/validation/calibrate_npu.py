@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from simulator.validation.calibrate_result import FitResult, FittedFigure, Held, gathered, scored, with_kin
+from simulator.validation.calibrate_result import FitResult, FittedFigure, Slot, Split, gathered, scored, with_unknown
 from simulator.validation.fit import ascend, tpu
 from simulator.validation.fit.least_squares import Problem, fit, row_counts, seconds_of
 from simulator.validation.fit.parameters import Parameter, chosen
@@ -15,28 +13,28 @@ from simulator.validation.fit.tables import Stage, problem_of
 from simulator.validation.predict.tpu_ascend import BUNDLED, Group
 
 
-def fit_tpu(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
+def fit_tpu(folder: Path, split: Split, evaluations: int = 8) -> FitResult:
     """Every table of the TPU stages."""
-    return _all(tpu.STAGES, folder, held, evaluations, ("google", "tpu", ()))
+    return _all(tpu.STAGES, folder, split, evaluations, ("google", "tpu", ()))
 
 
-def fit_ascend(folder: Path, held: Held, evaluations: int = 8) -> FitResult:
+def fit_ascend(folder: Path, split: Split, evaluations: int = 8) -> FitResult:
     """Every table of the Ascend stages."""
-    return _all(ascend.STAGES, folder, held, evaluations, ("huawei", "ascend", ascend.SUSPECT))
+    return _all(ascend.STAGES, folder, split, evaluations, ("huawei", "ascend", ascend.SUSPECT))
 
 
 def _all(
-    stages: Sequence[Stage], folder: Path, held: Held, evaluations: int, vendor: tuple[str, str, Sequence[str]]
+    stages: Sequence[Stage], folder: Path, split: Split, evaluations: int, vendor: tuple[str, str, Sequence[str]]
 ) -> FitResult:
-    results = [_stage(stage, folder, held, evaluations, vendor) for stage in stages]
+    results = [_stage(stage, folder, split, evaluations, vendor) for stage in stages]
     return FitResult(gathered(r.scores for r in results), tuple(f for r in results for f in r.figures))
 
 
 def _stage(
-    stage: Stage, folder: Path, held: Held, evaluations: int, vendor: tuple[str, str, Sequence[str]]
+    stage: Stage, folder: Path, split: Split, evaluations: int, vendor: tuple[str, str, Sequence[str]]
 ) -> FitResult:
     problem, rows = problem_of(stage, folder, *vendor)
-    mask = held(rows)
+    mask = split.held(rows)
     if not mask.any():
         return FitResult(gathered(()), ())
     whole = Problem(problem.groups, problem.measured, mask, problem.parameters)
@@ -46,7 +44,8 @@ def _stage(
     groups = [problem.groups[g] for g in sorted({g for touched in part.touches() for g in touched})]
     part = Problem(groups, part.measured, part.used, list(counts))
     fitted = fit(part, evaluations) if counts else {}
-    values = with_kin(fitted, every, lambda p: p.name, lambda p: (p.family, p.entry))
+    wanted = {p: Slot(p.name, p.figure.value, p.architecture if p.entry < 0 else "") for p in every}
+    values = with_unknown(fitted, wanted, lambda p: (p.family, p.entry), split.unknown)
     seen = {_entry(g) for g in problem.groups if part.used[g.index].any()}
     before, after = seconds_of(problem, {}), seconds_of(problem, values)
     parts = []

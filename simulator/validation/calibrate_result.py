@@ -12,9 +12,35 @@ import pandas as pd
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
-Held: TypeAlias = Callable[[pd.DataFrame], Mask]
 K = TypeVar("K", bound=Hashable)
 Place: TypeAlias = tuple[str, int]
+
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A figure to fit: its name, its present value in SI, and the architecture whose efficiency it is ("": a stack value)."""
+
+    name: str
+    present: float
+    architecture: str = ""
+
+
+Unknown: TypeAlias = Callable[[Slot], float | None]
+
+
+def no_rule(slot: Slot) -> float | None:
+    """Says nothing of any figure: unknown ones are taken from their kin."""
+    return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Which rows of a table a fit may not see, and what is known of figures that no other row informs."""
+
+    held: Callable[[pd.DataFrame], Mask]
+    unknown: Unknown = no_rule
+
 
 SCORES = ("id", "family", "device", "measured", "before", "predicted", "known")
 
@@ -57,23 +83,33 @@ def gathered(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(SCORES))
 
 
-def with_kin(fitted: Mapping[K, float], wanted: Iterable[K], name: Callable[[K], str], place: Callable[[K], Place]) -> dict[K, float]:
-    """``fitted`` plus a value for each wanted key it lacks: the geometric mean of its nearest namesakes.
+def with_unknown(
+    fitted: Mapping[K, float], wanted: Mapping[K, Slot], place: Callable[[K], Place], unknown: Unknown
+) -> dict[K, float]:
+    """``fitted`` plus a value for each wanted key it lacks: what ``unknown`` says, else its nearest namesakes' mean.
 
     place: (file, number) of a key; namesakes of the same file at the closest number (kernel entry, line) come first, then
     those of any file. A key without any namesake stays out: it keeps its present value.
     """
     found = dict(fitted)
-    for key in wanted:
+    for key, slot in wanted.items():
         if key in found:
             continue
-        file, number = place(key)
-        kin = [k for k in fitted if name(k) == name(key) and fitted[k] > 0]
-        near = [(abs(place(k)[1] - number), k) for k in kin if place(k)[0] == file]
-        chosen = [k for d, k in near if d == min(d for d, _ in near)] or kin
-        if chosen:
-            found[key] = float(np.exp(np.mean([np.log(fitted[k]) for k in chosen])))
+        given = unknown(slot)
+        value = _of_kin(fitted, wanted, key, place) if given is None else given
+        if value is not None:
+            found[key] = value
     return found
+
+
+def _of_kin(
+    fitted: Mapping[K, float], wanted: Mapping[K, Slot], key: K, place: Callable[[K], Place]
+) -> float | None:
+    file, number = place(key)
+    kin = [k for k in fitted if wanted[k].name == wanted[key].name and fitted[k] > 0]
+    near = [(abs(place(k)[1] - number), k) for k in kin if place(k)[0] == file]
+    chosen = [k for d, k in near if d == min(d for d, _ in near)] or kin
+    return float(np.exp(np.mean([np.log(fitted[k]) for k in chosen]))) if chosen else None
 
 
 def errors_of(scores: pd.DataFrame, column: str = "predicted") -> Array:

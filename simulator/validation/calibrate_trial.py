@@ -10,7 +10,7 @@ import pandas as pd
 
 from simulator.profiles import kernel_file
 from simulator.profiles.figures import Figure
-from simulator.validation.calibrate_result import FitResult, FittedFigure, Mask, gathered, scored, with_kin
+from simulator.validation.calibrate_result import FitResult, FittedFigure, Slot, Split, gathered, scored, with_unknown
 from simulator.validation.fit.group_fit import Key as GroupKey
 from simulator.validation.fit.trial import Key, Observed, Trial, fit, path_of
 
@@ -23,24 +23,25 @@ Groups = Callable[[pd.DataFrame], Iterable[tuple[Any, pd.DataFrame]]]
 def fit_trial(
     family: str,
     rows: pd.DataFrame,
-    mask: Mask,
+    split: Split,
     observed: Callable[[pd.DataFrame], list[Observed]],
     groups: Groups,
     start: Mapping[Key, float],
     evaluations: int,
 ) -> FitResult:
-    """Fit the values of ``start`` that rows in ``mask`` depend on, on the other rows; predict those in ``mask``.
+    """Fit the values of ``start`` that held rows depend on, on the other rows; predict the held rows.
 
     observed: cases of a table, one for each of ``groups`` in the same order.
     """
+    mask = split.held(rows)
     held = rows[mask].reset_index(drop=True)
     test = observed(held)
-    wanted = [k for k in start if _rows_touched(test, k, start)]
+    wanted = {k: _slot(k, v) for k, v in start.items() if _rows_touched(test, k, start)}
     train = observed(rows[~mask].reset_index(drop=True))
     counts = {k: n for k in wanted if (n := _rows_touched(train, k, start))}
     train = [case for case in train if any(_rows_touched([case], k, start) for k in counts)]
     fitted = fit(train, {k: start[k] for k in counts}, evaluations=evaluations) if counts else {}
-    values = with_kin(fitted, wanted, lambda k: k.name, lambda k: (k.file, k.entry))
+    values = with_unknown(fitted, wanted, lambda k: (k.file, k.entry), split.unknown)
     seen = {(k.file, k.entry) for k in fitted}
     unknown = [k for k in wanted if k.entry >= 0 and (k.file, k.entry) not in seen]
     parts = []
@@ -49,6 +50,10 @@ def fit_trial(
         before, after = case.predict(Trial(start)), case.predict(Trial({**start, **values}))
         parts.append(scored(held.loc[group.index], family, case.seconds, before, after, known))
     return FitResult(gathered(parts), figures_of_keys(start, fitted, counts))
+
+
+def _slot(key: Key, present: float) -> Slot:
+    return Slot(key.name, present, key.file if key.entry < 0 else "")
 
 
 def _rows_touched(cases: Sequence[Observed], key: Key, values: Mapping[Key, float]) -> int:

@@ -14,12 +14,12 @@ from simulator.profiles import load_device
 from simulator.validation.calibrate_fabric import fit_collectives, fit_exchanges
 from simulator.validation.calibrate_gpu import fit_attention, fit_matrix, fit_vector
 from simulator.validation.calibrate_npu import fit_ascend, fit_tpu
-from simulator.validation.calibrate_result import FitResult, Held, errors_of
-from simulator.validation.leave_one_out_split import without_generation
+from simulator.validation.calibrate_result import FitResult, Split, errors_of, no_rule
+from simulator.validation.leave_one_out_rules import new_generation
 
 DEVICE, GENERATION = "device", "generation"
 KNOWN, UNSEEN = "known", "unseen"
-Fit = Callable[[Path, Held], FitResult]
+Fit = Callable[[Path, Split], FitResult]
 
 GPU_FITS: Mapping[str, Fit] = {
     "matrix": fit_matrix,
@@ -38,7 +38,7 @@ FITS: Mapping[str, Mapping[str, Fit]] = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is left out. stand_in: sister devices that stay, or the architecture file that lends its efficiencies."""
+    """What is left out. stand_in: sister devices that stay, or the device whose generation lends its efficiencies."""
 
     name: str
     kind: str
@@ -60,14 +60,14 @@ CASES = (
     Case("ascend-910b2", DEVICE, ("ascend-910b2",), "ascend-910b3, ascend-910c"),
     Case("ascend-910b3", DEVICE, ("ascend-910b3",), "ascend-910b2, ascend-910c"),
     Case("ascend-910c", DEVICE, ("ascend-910c",), "ascend-910b2, ascend-910b3"),
-    Case("Ampere", GENERATION, ("a100-sxm", "a100-pcie"), "hopper"),
-    Case("Hopper", GENERATION, ("h100-sxm", "h200-sxm", "h800-sxm"), "blackwell"),
-    Case("Blackwell", GENERATION, ("b200-sxm", "gb200"), "hopper"),
-    Case("Ascend 910B/910C", GENERATION, ("ascend-910b2", "ascend-910b3", "ascend-910c"), "davinci-c310"),
-    Case("Ascend 950", GENERATION, ("ascend-950pr", "ascend-950dt"), "davinci-c220"),
-    Case("TPU v5e", GENERATION, ("tpu-v5e",), "v6"),
-    Case("TPU v6e", GENERATION, ("tpu-v6e",), "v5"),
-    Case("TPU v7x", GENERATION, ("tpu-v7x",), "v6"),
+    Case("Ampere", GENERATION, ("a100-sxm", "a100-pcie"), "h100-sxm"),
+    Case("Hopper", GENERATION, ("h100-sxm", "h200-sxm", "h800-sxm"), "b200-sxm"),
+    Case("Blackwell", GENERATION, ("b200-sxm", "gb200"), "h100-sxm"),
+    Case("Ascend 910B/910C", GENERATION, ("ascend-910b2", "ascend-910b3", "ascend-910c"), "ascend-950pr"),
+    Case("Ascend 950", GENERATION, ("ascend-950pr", "ascend-950dt"), "ascend-910b3"),
+    Case("TPU v5e", GENERATION, ("tpu-v5e",), "tpu-v6e"),
+    Case("TPU v6e", GENERATION, ("tpu-v6e",), "tpu-v5e"),
+    Case("TPU v7x", GENERATION, ("tpu-v7x",), "tpu-v6e"),
 )
 COLUMNS = ("family", "kind", "left_out", "device", "stand_in", "stack", "rows", "median", "p90", "seen")
 
@@ -82,12 +82,12 @@ def run(folder: Path, cases: Sequence[Case] = CASES, fits: Sequence[str] = ()) -
 
 
 def scores_of(case: Case, fit: Fit, folder: Path) -> pd.DataFrame:
-    """Score lines of the rows left out; devices under their own names."""
-    if case.kind == DEVICE:
-        return _with_sisters(case, fit(folder, _held(case.devices)).scores, folder)
-    with without_generation(folder, case.devices, case.stand_in) as (tables, names):
-        scores = fit(tables, _held(names.values())).scores
-    return scores.assign(device=scores["device"].replace({v: k for k, v in names.items()}))
+    """Score lines of the rows left out."""
+    names = frozenset(case.devices)
+    unknown = no_rule if case.kind == DEVICE else new_generation(case.devices[0], case.stand_in)
+    split = Split(lambda rows: np.asarray(rows["device"].isin(names).to_numpy(), dtype=np.bool_), unknown)
+    scores = fit(folder, split).scores
+    return _with_sisters(case, scores, folder) if case.kind == DEVICE else scores
 
 
 def lines_of(case: Case, scores: pd.DataFrame) -> list[dict[str, Any]]:
@@ -112,11 +112,6 @@ def by_family(lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         mean = {c: float(np.average(part[c].to_numpy(dtype=np.float64), weights=rows)) for c in ("median", "p90", "seen")}
         found.append({"family": family, "kind": kind, "cases": int(part["left_out"].nunique()), "rows": int(rows.sum()), **mean})
     return sorted(found, key=lambda r: (r["kind"], -r["rows"]))
-
-
-def _held(devices: Iterable[str]) -> Held:
-    names = frozenset(devices)
-    return lambda rows: np.asarray(rows["device"].isin(names).to_numpy(), dtype=np.bool_)
 
 
 def _with_sisters(case: Case, scores: pd.DataFrame, folder: Path) -> pd.DataFrame:

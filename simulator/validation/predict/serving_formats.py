@@ -41,6 +41,8 @@ def formats_for(model: Model, label: str, device: Device, runtime: str) -> Forma
     chosen = _LABELS[label](model)
     chosen = replace(chosen, **_cache(chosen, label, device, runtime))
     rates = peak_flops(device).keys()
+    if chosen.experts == "mxfp4" and device.vendor == "nvidia" and "fp4" not in rates:
+        chosen = replace(chosen, experts="mxfp4_a16", dispatch="bfloat16")  # Triton and Marlin kernels keep 16-bit activations
     if "fp8" not in rates and "int8" in rates and device.vendor == "nvidia" and label in ("fp8", "native"):
         chosen = replace(chosen, **{p: "w8a16" for p in SCHEMED if getattr(chosen, p) in ("fp8", "fp8_block") and p != "index_scores"})
     return supported(chosen, rates)
