@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.models import compressed, delta_net, dense_ffn, gqa, hyper, mamba, mla, moe
+from simulator.models import compressed, delta_net, dense_ffn, gqa, hyper, mamba, mla, moe, user_block
 from simulator.models.builder import Builder, Context
 from simulator.models.common import add_norm, norm
 from simulator.profiles.model import Layer
@@ -40,7 +40,7 @@ def layer(b: Builder, c: Context, spec: Layer, stream: Stream, *, hashed: bool =
     if spec.ffn != "none":
         stage = "gate" if spec.ffn == "moe" else "ffn"
         x, residual = _normed(b, c, stream, "ffn_norm", stage)
-        out = moe.feed_forward(b, x, c, hashed=hashed) if spec.ffn == "moe" else dense_ffn.feed_forward(b, x, c)
+        out = _feed(b, c, spec.ffn, x, hashed)
         last = "combine" if spec.ffn == "moe" else "ffn"
         stream = Stream(_post_norm(b, c, out, "ffn_post_norm", last), residual, stream.selection)
     return stream
@@ -53,7 +53,7 @@ def _with_streams(b: Builder, c: Context, spec: Layer, streams: int, hashed: boo
         return _mix(b, c, spec.mixer, x, None)[0]
 
     def feed_forward(x: int) -> int:
-        return moe.feed_forward(b, x, c, hashed=hashed) if spec.ffn == "moe" else dense_ffn.feed_forward(b, x, c)
+        return _feed(b, c, spec.ffn, x, hashed)
 
     stages = ("gate", "combine") if spec.ffn == "moe" else ("ffn", "ffn")
     streams = hyper.around(b, c, streams, "attention", ("attention_in", "attention_core"), mixer)
@@ -74,7 +74,15 @@ def _post_norm(b: Builder, c: Context, x: int, name: str, stage: str) -> int:
         return norm(b, name, x, c.model.norm)
 
 
+def _feed(b: Builder, c: Context, ffn: str, x: int, hashed: bool) -> int:
+    if user_block.is_user(ffn):
+        return user_block.body(b, x, c, ffn, user_block.FEED_FORWARD)
+    return moe.feed_forward(b, x, c, hashed=hashed) if ffn == "moe" else dense_ffn.feed_forward(b, x, c)
+
+
 def _mix(b: Builder, c: Context, mixer: str, x: int, selection: int | None) -> tuple[int, int | None]:
+    if user_block.is_user(mixer):
+        return user_block.body(b, x, c, mixer, user_block.MIXER), selection
     if mixer.startswith("mla"):
         return mla.attention(b, x, c, selection, mixer)
     if mixer == "delta_net":

@@ -19,6 +19,7 @@ from simulator.profiles.model import (
     Model,
     Moe,
 )
+from simulator.profiles.blocks import FrozenMap
 
 HIDDEN = 64
 VOCABULARY = 96
@@ -47,6 +48,7 @@ def scale_down(model: Model) -> Model:
         compressed=model.compressed and _compressed(model.compressed),
         dense=model.dense and replace(model.dense, width=32),
         moe=model.moe and _moe(model.moe),
+        sizes=_sizes(model),
         published=None,
     )
 
@@ -58,6 +60,16 @@ def with_mixers(model: Model, names: dict[str, str]) -> Model:
         for run in model.layers
     )
     return replace(model, layers=runs)
+
+
+def _sizes(model: Model) -> FrozenMap[str | int]:
+    """Sizes of user-written blocks. ValueError names large ones without a small value to verify with."""
+    sizes: dict[str, str | int] = {**model.sizes, **model.verify_sizes}
+    large = [name for name, size in sizes.items() if isinstance(size, int) and size > HIDDEN]
+    if large or model.verify_sizes.keys() - model.sizes.keys():
+        missing = ", ".join(large) or "only names that sizes has"
+        raise ValueError(f"{model.name}: verify_sizes needs a value of at most {HIDDEN} for: {missing}")
+    return FrozenMap(sizes)
 
 
 def _gqa(part: Gqa) -> Gqa:

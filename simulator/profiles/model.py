@@ -3,13 +3,15 @@
 A new family is a new combination of parts in YAML. Counts are bare integers; a file states its source once.
 Mixer names: ``gqa``, ``gqa_window``, ``mla``, ``mla_dsa``, ``mla_dsa_reuse`` (shares the selection of the last
 ``mla_dsa`` layer), ``delta_net``, ``mamba``, ``csa``, ``hca``, ``swa`` (DeepSeek-V4 layers), ``none``. Feed-forward
-names: ``dense``, ``moe``, ``none``.
+names: ``dense``, ``moe``, ``none``. Either may be ``user:<name>``, a layer body the file describes under ``blocks``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from simulator.profiles.blocks import PREFIX, Blocks, FrozenMap, Sizes
 
 MIXERS = (
     "gqa",
@@ -258,7 +260,10 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A decoder-only language model: sizes, parts, and the order of layers."""
+    """A decoder-only language model: sizes, parts, and the order of layers.
+
+    blocks: layer bodies of the user's own. sizes: names for their expressions; verify_sizes: small values of them.
+    """
 
     name: str
     family: str
@@ -288,17 +293,22 @@ class Model:
     aliases: tuple[str, ...] = ()
     note: str = ""
     unsourced: tuple[str, ...] = field(default=())
+    blocks: Blocks = field(default_factory=FrozenMap)
+    sizes: Sizes = field(default_factory=FrozenMap)
+    verify_sizes: Sizes = field(default_factory=FrozenMap)
 
     def __post_init__(self) -> None:
         known = {"gqa": "gqa", "gqa_window": "gqa", "mla": "mla", "mla_dsa": "mla", "mla_dsa_reuse": "mla"}
         known |= {"delta_net": "delta_net", "mamba": "mamba"} | dict.fromkeys(("csa", "hca", "swa"), "compressed")
+        known |= {"dense": "dense", "moe": "moe"}
+        own = tuple(f"{PREFIX}{name}" for name in self.blocks)
         for layer in set(self.sequence()):
-            if layer.mixer not in MIXERS or layer.ffn not in FEED_FORWARDS:
+            if layer.mixer not in (*MIXERS, *own) or layer.ffn not in (*FEED_FORWARDS, *own):
                 raise ValueError(
-                    f"{self.name}: layer {layer.mixer}/{layer.ffn}; mixers: {', '.join(MIXERS)}; "
-                    f"feed-forwards: {', '.join(FEED_FORWARDS)}"
+                    f"{self.name}: layer {layer.mixer}/{layer.ffn}; mixers: {', '.join((*MIXERS, *own))}; "
+                    f"feed-forwards: {', '.join((*FEED_FORWARDS, *own))}"
                 )
-            for part in (known.get(layer.mixer), layer.ffn if layer.ffn != "none" else None):
+            for part in (known.get(layer.mixer), known.get(layer.ffn)):
                 if part is not None and getattr(self, part) is None:
                     raise ValueError(f"{self.name}: a layer uses {part!r} but the file has no section of that name")
             if layer.mixer in ("mla_dsa", "csa") and self.indexer is None:

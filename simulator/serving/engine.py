@@ -25,7 +25,8 @@ class Engine:
     sequence of a rank. token_budget: new tokens of a step on one rank. max_sequences: running requests of the replica.
     cache_tokens: KV capacity of one rank in tokens. schedule: prompts share steps with decodes, or get steps of their own.
     poll_steps: decode steps between two looks at the queue of arrivals. accepted: tokens kept per decode step.
-    eager: host seconds to launch a step with prompts, which no graph replays. prompt_share: see profiles.runtime.Host.
+    eager: host seconds to launch a step that no graph replays: one with prompts, and if graphs is False every step.
+    prompt_share: see profiles.runtime.Host.
     """
 
     table: StepTable
@@ -41,6 +42,7 @@ class Engine:
     accepted: float = 1.0
     eager: float = 0.0
     prompt_share: float = 1.0
+    graphs: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ class StepClock:
         """A decode step of ``running`` requests of the replica with ``context`` tokens each."""
         batch = -(-running // self.engine.ranks)
         seconds, _core = self._decode_rows(batch)
-        return _line(self._contexts, seconds, context) + self.host(batch)
+        device = _line(self._contexts, seconds, context)
+        return (device if self.engine.graphs else max(device, self.engine.eager)) + self.host(batch)
 
     def prefill(self, chunks: Chunks) -> float:
         """A step of prompt chunks only."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,16 +30,27 @@ class Choice:
         return f"{self.kernel.runtime}/{self.kernel.family}"
 
 
-def choose(term: Term, device: Device, runtime: str) -> Choice:
-    """The kernel of ``runtime`` that serves ``term`` on ``device``; a generic one where nobody described any."""
-    for family, facts in _candidates(term):
+def choose(term: Term, device: Device, runtime: str, known: dict[Hashable, Choice]) -> Choice:
+    """The kernel of ``runtime`` that serves ``term`` on ``device``; a generic one where nobody described any.
+
+    known: choices made before, filled on the way (one device and runtime only).
+    """
+    candidates = _candidates(term)
+    key = tuple((family, *sorted(facts.items())) for family, facts in candidates)
+    if key not in known:
+        known[key] = _choose(candidates, device, runtime)
+    return known[key]
+
+
+def _choose(candidates: list[tuple[str, dict[str, str | int]]], device: Device, runtime: str) -> Choice:
+    for family, facts in candidates:
         try:
             table = load_kernels(runtime, family, device.vendor)
             kernel = _serving(table, device.architecture, facts | {"fw": table.runtime})
         except NoKernelError:
             continue
         return Choice(kernel, family, "derived" if kernel.substituted_for else "calibrated")
-    family = _candidates(term)[0][0]
+    family = candidates[0][0]
     return Choice(Kernel("generic", family, {}, {}), family, "estimated")
 
 

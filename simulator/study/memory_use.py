@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Literal
+
 import numpy as np
 
+from simulator.models.formats import Formats
+from simulator.models.layout import Layout
 from simulator.models.memory import Memory, memory, smallest_fit
 from simulator.models.step import StepShape
 from simulator.ops.tensor import Number
 from simulator.profiles.errors import fail
+from simulator.profiles.model import Model
 from simulator.profiles.scenario import Decode, Prefill
 from simulator.study.deployment import Deployment
 from simulator.study.result import MemoryUse
@@ -29,9 +35,26 @@ def held(deployment: Deployment, phase: Prefill | Decode, shape: StepShape) -> M
     drafts = speculative.num_speculative_tokens if speculative else 0
     layout = layout_of(deployment.scenario.layout(phase))
     try:
+        sizes = (shape.batch, shape.q_len, shape.kv_len)
+        if all(isinstance(s, int) for s in sizes):
+            return _memory(deployment.model, layout, formats_of(deployment), shape.phase, *sizes, drafts)  # type: ignore[arg-type]
         return memory(deployment.model, layout, formats_of(deployment), shape, drafts=drafts)
     except ValueError as error:
         raise fail(f"scenario {deployment.scenario.name}", 0, "parallel", str(error)) from None
+
+
+@lru_cache(maxsize=64)
+def _memory(
+    model: Model,
+    layout: Layout,
+    formats: Formats,
+    phase: Literal["prefill", "decode"],
+    batch: int,
+    q_len: int,
+    kv_len: int,
+    drafts: int,
+) -> Memory:
+    return memory(model, layout, formats, StepShape(phase, batch, q_len, kv_len), drafts=drafts)
 
 
 def rank_bytes(deployment: Deployment, phase: Prefill | Decode, step: Step) -> Number:

@@ -22,7 +22,7 @@ from simulator.ops.op import Op
 from simulator.ops.tensor import Number, TensorSpec
 from simulator.ops.work import Collective, ExpertExchange, Term, Work
 from simulator.profiles.system import System
-from simulator.study.kernel_choice import choose
+from simulator.study.kernel_choice import Choice, choose
 
 FIDELITIES = ("calibrated", "derived", "estimated")
 
@@ -48,6 +48,7 @@ class Machine:
         self.rank = rank_of(device, system.ranks_per_device)
         self.system = system
         self.runtime = runtime
+        self._kernels: dict[Hashable, Choice] = {}
         self._collectives: CommStack | None = None
         self._exchanges: CommStack | None = None
 
@@ -101,7 +102,7 @@ class Machine:
             stack = self.exchanges
             cost = exchange_cost(term, self.system, stack, span=span)
             return cost, "deepep", f"{stack.library.runtime}/deepep", stack.fidelity, links_of(self.system, span)
-        choice = choose(term, self.device, self.runtime)
+        choice = choose(term, self.device, self.runtime, self._kernels)
         return kernel_cost(term, self.rank, choice.kernel), choice.family, choice.label, choice.fidelity, ()
 
 

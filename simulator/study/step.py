@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from simulator.models.options import Options
 from simulator.models.step import StepShape
 from simulator.ops.tensor import Dim, Number
 from simulator.profiles.errors import fail
+from simulator.profiles.model import Model
 from simulator.profiles.scenario import NATIVE, Decode, Parallel, Prefill
 from simulator.replay.batched import makespans
 from simulator.replay.build import program_of
@@ -105,7 +108,7 @@ def options_of(deployment: Deployment, phase: str) -> Options:
     """Execution choices of a phase."""
     scenario = deployment.scenario
     drafts = scenario.speculative.num_speculative_tokens if scenario.speculative else 0
-    domain = deployment.system.scale_up.scope * deployment.ranks_per_device
+    domain = min(deployment.system.scale_up.scope * deployment.ranks_per_device, scenario.num_devices)
     return Options(
         mtp_passes=drafts if phase == "decode" and deployment.model.mtp is not None else 0,
         exchange=scenario.exchange if phase == "prefill" or scenario.exchange == "low_latency" else "auto",
@@ -165,7 +168,7 @@ def _step(
     scenario = deployment.scenario
     layout = layout_of(scenario.layout(phase))
     try:
-        graph = build(deployment.model, shape, layout, formats_of(deployment), options)
+        graph = graph_of(deployment.model, shape, layout, formats_of(deployment), options)
     except ValueError as error:
         raise fail(f"scenario {scenario.name}", 0, "parallel", str(error)) from None
     costs = graph_costs(graph, machine)
@@ -176,6 +179,28 @@ def _step(
     program, durations = program_of(graph, {t: c.cost.seconds for t, c in costs.items()}, links)
     replayed = makespans(program, durations) / PS_PER_SECOND
     return Step(shape.phase, shape, graph, costs, counts, program, durations, replayed, _host(deployment, shape))
+
+
+def graph_of(model: Model, shape: StepShape, layout: Layout, formats: Formats, options: Options) -> Graph:
+    """The built graph; one of plain integer sizes is built once and shared by all devices that run it."""
+    sizes = (shape.batch, shape.q_len, shape.kv_len)
+    if all(isinstance(s, int) for s in sizes):
+        return _built(model, shape.phase, *sizes, layout, formats, options)  # type: ignore[arg-type]
+    return build(model, shape, layout, formats, options)
+
+
+@lru_cache(maxsize=8)
+def _built(
+    model: Model,
+    phase: Literal["prefill", "decode"],
+    batch: int,
+    q_len: int,
+    kv_len: int,
+    layout: Layout,
+    formats: Formats,
+    options: Options,
+) -> Graph:
+    return build(model, StepShape(phase, batch, q_len, kv_len), layout, formats, options)
 
 
 def _host(deployment: Deployment, shape: StepShape) -> Number:

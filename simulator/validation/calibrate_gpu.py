@@ -19,10 +19,11 @@ def fit_matrix(folder: Path, split: Split, rounds: int = 8) -> FitResult:
     test = [rows.samples(mask) for rows, mask in zip(data, masks, strict=True)]
     wanted = {f.key: _slot(f) for _, figures in test for f in figures}
     batch, free = gpu_matmul.collect(data, [~m for m in masks])
+    others = {f.key: _slot(f) for f in free}
     batch, free = [s for s in batch if s.depends_on() & set(wanted)], [f for f in free if f.key in wanted]
     counts = gpu_matmul.rows_behind(batch)
     fitted = search(batch, free, rounds=rounds, sweeps=1, starts=STARTS[:1]) if free else {}
-    values = with_unknown(fitted, wanted, lambda key: key, split.unknown)
+    values = with_unknown(fitted, wanted, others, lambda key: key, split.unknown)
     seen = {_entry(sample) for sample in batch}
     parts = []
     for rows, (samples, _) in zip(data, test, strict=True):
@@ -55,14 +56,16 @@ def fit_attention(folder: Path, split: Split, evaluations: int = 8) -> FitResult
     tables = gpu_attention.read(folder, present)
     test = {table.family: gpu_attention.cases([table], lambda t: split.held(t.rows)) for table in tables}
     wanted = {k: slot for cases in test.values() for case in cases for k, slot in _slots(case).items()}
-    train = [c for c in gpu_attention.cases(tables, lambda t: t.keep & ~split.held(t.rows)) if wanted.keys() & _slots(c).keys()]
+    train = gpu_attention.cases(tables, lambda t: t.keep & ~split.held(t.rows))
+    others = {k: slot for case in train for k, slot in _slots(case).items()}
+    train = [case for case in train if wanted.keys() & _slots(case).keys()]
     counts = {k: n for k, n in rows_per_key(train).items() if k in wanted}
     problem = _attention_problem(train, set(counts))
     if counts:
         problem.run(evaluations)
     fitted = problem.values()
     seen = {(k.file, k.entry) for k in fitted}
-    values = with_unknown(fitted, wanted, lambda k: (k.file, k.entry), split.unknown)
+    values = with_unknown(fitted, wanted, others, lambda k: (k.file, k.entry), split.unknown)
     parts = []
     for table in tables:
         rows = table.rows[split.held(table.rows)].reset_index(drop=True)

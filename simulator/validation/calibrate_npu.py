@@ -44,8 +44,9 @@ def _stage(
     groups = [problem.groups[g] for g in sorted({g for touched in part.touches() for g in touched})]
     part = Problem(groups, part.measured, part.used, list(counts))
     fitted = fit(part, evaluations) if counts else {}
-    wanted = {p: Slot(p.name, p.figure.value, p.architecture if p.entry < 0 else "") for p in every}
-    values = with_unknown(fitted, wanted, lambda p: (p.family, p.entry), split.unknown)
+    slots = {p: Slot(p.name, p.figure.value, p.architecture if p.entry < 0 else "") for p in problem.parameters}
+    wanted = {p: slots[p] for p in every}
+    values = with_unknown(fitted, wanted, slots, lambda p: (p.family, p.entry), split.unknown)
     seen = {_entry(g) for g in problem.groups if part.used[g.index].any()}
     before, after = seconds_of(problem, {}), seconds_of(problem, values)
     parts = []

@@ -84,32 +84,39 @@ def gathered(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def with_unknown(
-    fitted: Mapping[K, float], wanted: Mapping[K, Slot], place: Callable[[K], Place], unknown: Unknown
+    fitted: Mapping[K, float],
+    wanted: Mapping[K, Slot],
+    others: Mapping[K, Slot],
+    place: Callable[[K], Place],
+    unknown: Unknown,
 ) -> dict[K, float]:
     """``fitted`` plus a value for each wanted key it lacks: what ``unknown`` says, else its nearest namesakes' mean.
 
-    place: (file, number) of a key; namesakes of the same file at the closest number (kernel entry, line) come first, then
-    those of any file. A key without any namesake stays out: it keeps its present value.
+    others: figures that no held row depends on; with the fitted ones they are the namesakes. place: (file, number) of a
+    key; namesakes of the same file at the closest number (kernel entry, line) come first, then those of any file. A key
+    without any namesake stays out: it keeps its present value.
     """
+    known = {k: slot.present for k, slot in others.items() if k not in wanted} | dict(fitted)
+    names = {k: slot.name for k, slot in (others | wanted).items()}
     found = dict(fitted)
     for key, slot in wanted.items():
         if key in found:
             continue
         given = unknown(slot)
-        value = _of_kin(fitted, wanted, key, place) if given is None else given
+        value = _of_kin(known, names, key, place) if given is None else given
         if value is not None:
             found[key] = value
     return found
 
 
 def _of_kin(
-    fitted: Mapping[K, float], wanted: Mapping[K, Slot], key: K, place: Callable[[K], Place]
+    known: Mapping[K, float], names: Mapping[K, str], key: K, place: Callable[[K], Place]
 ) -> float | None:
     file, number = place(key)
-    kin = [k for k in fitted if wanted[k].name == wanted[key].name and fitted[k] > 0]
+    kin = [k for k in known if names[k] == names[key] and known[k] > 0]
     near = [(abs(place(k)[1] - number), k) for k in kin if place(k)[0] == file]
     chosen = [k for d, k in near if d == min(d for d, _ in near)] or kin
-    return float(np.exp(np.mean([np.log(fitted[k]) for k in chosen]))) if chosen else None
+    return float(np.exp(np.mean([np.log(known[k]) for k in chosen]))) if chosen else None
 
 
 def errors_of(scores: pd.DataFrame, column: str = "predicted") -> Array:

@@ -41,7 +41,8 @@ def fit_trial(
     counts = {k: n for k in wanted if (n := _rows_touched(train, k, start))}
     train = [case for case in train if any(_rows_touched([case], k, start) for k in counts)]
     fitted = fit(train, {k: start[k] for k in counts}, evaluations=evaluations) if counts else {}
-    values = with_unknown(fitted, wanted, lambda k: (k.file, k.entry), split.unknown)
+    others = {k: _slot(k, v) for k, v in start.items()}
+    values = with_unknown(fitted, wanted, others, lambda k: (k.file, k.entry), split.unknown)
     seen = {(k.file, k.entry) for k in fitted}
     unknown = [k for k in wanted if k.entry >= 0 and (k.file, k.entry) not in seen]
     parts = []

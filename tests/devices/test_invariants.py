@@ -199,28 +199,34 @@ def test_no_kernel_beats_the_roofline(name: str) -> None:
 # -- more hardware ---------------------------------------------------------------------------------------------------
 
 
-def with_more(on: Device, room: str, name: str, factor: float) -> Device:
+RESOURCES: dict[type, str] = {
+    Gpu: "memory.bandwidth memory.l2_capacity core.sms core.tensor_flop_per_clk core.vector_flop_per_clk "
+    "core.exp_per_clk core.max_clock core.tensor_clock core.max_clock+core.tensor_clock",
+    Tpu: "memory.bandwidth core.peak core.vector_op_per_clk core.clock",
+    Ascend: "memory.bandwidth memory.l2_capacity memory.l2_read memory.l2_write core.cube_flop_per_clk "
+    "core.vector_op_per_clk core.clock core.aic+core.aiv",
+}
+"""What may grow. Cube and vector cores of an Ascend come in fixed groups, so they grow together."""
+
+
+def with_more(on: Device, path: str, factor: float) -> Device:
+    room, _, name = path.partition(".")
     part: Any = getattr(on, room)
     old = getattr(part, name)
     new = {k: v * factor for k, v in old.items()} if hasattr(old, "items") else old * factor
-    if name in ("sms", "aic", "aiv"):
-        new = int(np.ceil(old * factor))
     return replace(on, **{room: replace(part, **{name: new})})
 
 
 def better(on: Device, factor: float) -> Iterator[tuple[str, Device]]:
-    """``on`` with one of its resources enlarged. Cube and vector cores of an Ascend come in fixed groups."""
-    single = {
-        Gpu: "memory.bandwidth memory.l2_capacity core.sms core.tensor_flop_per_clk core.vector_flop_per_clk core.exp_per_clk core.max_clock core.tensor_clock",
-        Tpu: "memory.bandwidth core.peak core.vector_op_per_clk core.clock",
-        Ascend: "memory.bandwidth memory.l2_capacity memory.l2_read memory.l2_write core.cube_flop_per_clk core.vector_op_per_clk core.clock",
-    }[type(on)]
-    for path in single.split():
-        yield path, with_more(on, *path.split("."), factor)
-    if isinstance(on, Ascend):
-        yield "core.aic and core.aiv", with_more(with_more(on, "core", "aic", factor), "core", "aiv", factor)
-    if isinstance(on, Gpu):
-        yield "both clocks", with_more(with_more(on, "core", "max_clock", factor), "core", "tensor_clock", factor)
+    """``on`` with one of its resources enlarged; cores by whole ones (Ascend: by whole groups)."""
+    for resource in RESOURCES[type(on)].split():
+        enlarged, ratio = on, factor
+        if "aic" in resource or "sms" in resource:
+            count = on.core.aic if isinstance(on, Ascend) else on.core.sms
+            ratio = np.ceil(count * factor) / count
+        for path in resource.split("+"):
+            enlarged = with_more(enlarged, path, ratio)
+        yield resource, enlarged
 
 
 # More SMs keep more blocks of the contiguous indexer in flight, whose keys then outgrow L2 together and are read again.

@@ -144,7 +144,12 @@ def _misalignment(p: Product, device: Ascend, kernel: Kernel) -> tuple[np.ndarra
     if kernel.traits.get("aligned"):
         return np.ones_like(p.k), np.ones_like(p.k)
     b_row = p.k if kernel.traits.get("b_layout") == "transposed" else p.n
-    return hw.misalignment(device, p.k * p.a), hw.misalignment(device, b_row * p.b)
+    return hw.misalignment(device, p.k * _payload(p.a)), hw.misalignment(device, b_row * _payload(p.b))
+
+
+def _payload(size: float) -> float:
+    """Bytes per element without block scales, which lie in a tensor of their own."""
+    return float(np.floor(2.0 * size) / 2.0)
 
 
 def _inner_block(device: Ascend, rate: str) -> float:

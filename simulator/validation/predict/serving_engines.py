@@ -133,6 +133,7 @@ class Fleet:
             accepted=limits.get("accepted", 1.0),
             eager=d.model.num_layers * kernels_per_layer(d.model) * host.eager_layer,
             prompt_share=host.prompt_share,
+            graphs=d.runtime.launch == "graph",
         )
 
 

@@ -121,3 +121,17 @@ def speculation(text: str) -> tuple[int, float]:
     kept = re.search(r"([\d.]+)(?: of \d drafts)? accepted", name)
     share = float(kept[1]) if kept else ACCEPTED.get(drafts, 0.6 * drafts)
     return drafts, 1.0 + min(share, drafts)
+
+
+def generation(runtime: str, version: str) -> str:
+    """The runtime profile of an engine's generation: stacks whose host work changed are described once per generation.
+
+    vLLM: 2023 (eager kernels), 2025 (0.10 to 0.13: host work between steps), later (asynchronous scheduling).
+    """
+    found = re.match(r"v?(\d+)(?:\.(\d+))?", version)
+    if runtime != "vllm" or found is None:
+        return runtime
+    major, minor = int(found[1]), int(found[2] or 0)
+    if major == 2023 or (major == 0 and minor < 6 and found[2]):
+        return "vllm-2023"
+    return "vllm-2025" if major == 0 and minor < 14 and found[2] else runtime
