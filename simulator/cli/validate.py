@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from simulator.cli.options import Format, check_format
+from simulator.cli.progress import progress_on
 
 
 def validate(
@@ -17,10 +18,11 @@ def validate(
 ) -> None:
     """Predict FILES and compare with what was measured, by family, device, size class and stack."""
     check_format(format)
-    from simulator.validation.accuracy import validate_files
+    from simulator.validation.accuracy import tables_in, validate_files
     from simulator.validation.accuracy_report import print_accuracy, write_accuracy
 
-    accuracy = validate_files(files)
+    with progress_on("predicting", sum(1 for _ in tables_in(files))) as advance:
+        accuracy = validate_files(files, advance)
     if out is not None:
         write_accuracy(accuracy, out)
     print_accuracy(accuracy, format)

@@ -129,7 +129,10 @@ def _candidates(model: Model, devices: int) -> list[Layout]:
     found = []
     for shape in shapes:
         try:
-            found.append(resolve(shape, model))
+            layout = resolve(shape, model)
+            if model.blocks:  # whether weights of the user's own divide, only their graph tells
+                memory(model, layout)
+            found.append(layout)
         except ValueError:
             continue
     return found

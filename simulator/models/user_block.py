@@ -15,6 +15,7 @@ from simulator.models.expressions import ExpressionError, evaluate
 from simulator.models.user_fault import fault
 from simulator.ops.fused import Fused
 from simulator.ops.op import CollectiveOp, Op, registry
+from simulator.ops.shapes import same_shape
 from simulator.profiles.blocks import PREFIX, Block, BlockNode, Shard
 from simulator.profiles.errors import nearest, shown
 from simulator.profiles.model import Model
@@ -97,9 +98,10 @@ class _Body:
     def _result(self, x: int) -> int:
         if RESULT not in self.values:
             raise self._fault(f"no value is called {RESULT!r}", allowed="one node whose output is the block's result")
-        found, expected = (self.b.spec(v).shape for v in (self.values[RESULT], x))
-        if len(found) != 2 or not all(np.all(np.asarray(m) == np.asarray(n)) for m, n in zip(found, expected)):
-            raise self._fault(f"{RESULT!r} has the wrong shape", str(found), f"[T, hidden_size] = {expected}")
+        found, expected = (self.b.spec(v) for v in (self.values[RESULT], x))
+        if not same_shape(found, expected):
+            message = f"{RESULT!r} has the wrong shape"
+            raise self._fault(message, str(list(found.shape)), f"[T, hidden_size] = {list(expected.shape)}")
         return self.values[RESULT]
 
     def _fault(self, message: str, given: str = "", allowed: str = "") -> Exception:
@@ -215,7 +217,8 @@ class _Body:
             raise self._fault("shape depends on the step", str(list(w.shape)), "sizes of the model")
         tag = self._tag(w.shard, shape)
         if (blocks or ways) and (tag is None or (blocks and sum(blocks) != shape[tag[0]])):
-            raise self._fault("blocks do not add up to the shard axis", str(blocks), str(shape[tag[0]] if tag else "shard"))
+            whole = str(shape[tag[0]]) if tag else "none without shard"
+            raise self._fault("blocks do not add up to the shard axis", str(blocks), whole)
         if ways and len(ways) != len(blocks):
             raise self._fault("ways must go with blocks", str(ways), f"{len(blocks)} numbers")
         self.path = before

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from simulator.profiles.blocks import FrozenMap
 from simulator.profiles.model import (
     CompressedAttention,
     DeltaNet,
@@ -19,7 +20,6 @@ from simulator.profiles.model import (
     Model,
     Moe,
 )
-from simulator.profiles.blocks import FrozenMap
 
 HIDDEN = 64
 VOCABULARY = 96

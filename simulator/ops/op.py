@@ -95,7 +95,7 @@ def registry() -> dict[str, type[Op]]:
 
     def visit(cls: type[Op]) -> None:
         for sub in cls.__subclasses__():
-            if not getattr(sub, "__abstractmethods__", None):
+            if not getattr(sub, "__abstractmethods__", None) and sub.__module__.startswith(f"{package.__name__}."):
                 found[sub.__name__] = sub
             visit(sub)
 

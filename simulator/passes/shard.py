@@ -65,7 +65,10 @@ def shard(graph: Graph, layout: Layout) -> Graph:
         return replace(graph, parallel=layout.groups())
     pass_ = _Sharding(graph, layout)
     for node in graph.nodes:
-        pass_.visit(node)
+        try:
+            pass_.visit(node)
+        except ValueError as error:
+            raise ValueError(f"{node.kind or 'model'}: {node.name}: one rank's share does not fit: {error}") from None
     return pass_.graph(layout.groups())
 
 

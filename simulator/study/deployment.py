@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from simulator.devices.peaks import Device
+from simulator.models.user_fault import check as check_blocks
 from simulator.profiles.aliases import split_overrides
 from simulator.profiles.errors import fail
 from simulator.profiles.library import (
@@ -104,6 +105,7 @@ def assemble(scenario: Scenario, parts: Mapping[str, Mapping[str, str]] | None =
             f"a runtime whose vendors include {device.vendor}",
         )
     model = load_model(scenario.model, parts.get("model"))
+    check_blocks(model)
     prices = load_prices(scenario.prices, parts.get("prices"))
     limit = system.max_devices * system.ranks_per_device
     if scenario.num_devices > limit:

@@ -5,6 +5,7 @@ Layers of one body cost the same, so every body is replayed once and counted as 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -48,7 +49,7 @@ def decode_table(
     costs = graph_costs(graph, machine)
     shape = (len(batches), len(contexts))
     total = step_seconds(graph, costs)
-    core = _sum(graph, costs, {t for t, c in costs.items() if _is_core(c, graph, t)})
+    core = _sum(graph, costs, core_templates(graph, costs))
     return DecodeTable(batches, contexts, np.broadcast_to(total, b.shape).reshape(shape), np.broadcast_to(core, b.shape).reshape(shape))
 
 
@@ -78,9 +79,9 @@ def folded(deployment: Deployment, layout: Layout, formats: Formats, step: StepS
         raise fail(f"scenario {deployment.scenario.name}", 0, "parallel", str(error)) from None
 
 
-def step_seconds(graph: Graph, costs: dict[int, NodeCost]) -> Floats:
+def step_seconds(graph: Graph, costs: Mapping[int, NodeCost]) -> Floats:
     """Replayed time of a folded graph: each segment between two cuts as often as its layer body occurs."""
-    uses = {b.layer: len(b.layers) for b in graph.bodies}
+    uses = uses_of(graph)
     once = unroll(replace(graph, bodies=tuple(replace(b, layers=(b.layer,)) for b in graph.bodies)))
     links = {t: tuple(link.id for link in c.links) for t, c in costs.items() if c.links}
     program, durations = program_of(once, {t: c.cost.seconds for t, c in costs.items()}, links)
@@ -93,13 +94,23 @@ def step_seconds(graph: Graph, costs: dict[int, NodeCost]) -> Floats:
     return total / PS_PER_SECOND
 
 
-def _sum(graph: Graph, costs: dict[int, NodeCost], templates: set[int]) -> Floats:
-    uses = {b.layer: len(b.layers) for b in graph.bodies}
+def uses_of(graph: Graph) -> dict[int, int]:
+    """Layer that stands for a body -> layers that share it."""
+    return {b.layer: len(b.layers) for b in graph.bodies}
+
+
+def core_templates(graph: Graph, costs: Mapping[int, NodeCost]) -> set[int]:
+    """Templates that work per sequence (caches, states, scores) rather than per token of the step."""
+    nodes = graph.templates()
+    per_token = ("Matmul", "GroupedMatmul", "Collective")
+    return {
+        t
+        for t, cost in costs.items()
+        if nodes[t].stage == "attention_core" and not any(type(term).__name__ in per_token for term in cost.work)
+    }
+
+
+def _sum(graph: Graph, costs: Mapping[int, NodeCost], templates: set[int]) -> Floats:
+    uses = uses_of(graph)
     picked = [uses.get(n.layer, 1) * np.asarray(costs[n.template].cost.seconds) for n in graph.nodes if n.template in templates]
     return np.asarray(sum(picked, start=np.zeros(())), dtype=np.float64)
-
-
-def _is_core(cost: NodeCost, graph: Graph, template: int) -> bool:
-    """Whether the node works per sequence (caches, states, scores) rather than per token of the step."""
-    node = graph.templates()[template]
-    return node.stage == "attention_core" and not any(type(t).__name__ in ("Matmul", "GroupedMatmul", "Collective") for t in cost.work)

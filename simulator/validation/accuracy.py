@@ -119,7 +119,9 @@ def _facts(table: pd.DataFrame) -> pd.DataFrame:
         found = next((table[n] for n in names if n in table), None)
         return [""] * len(table) if found is None else [str(v) for v in found]
 
-    facts = pd.DataFrame({"position": np.arange(len(table)), "device": text("device"), "op": text("op", "task", "mode")})
+    facts = pd.DataFrame(
+        {"position": np.arange(len(table)), "device": text("device"), "op": text("op", "task", "mode")}
+    )
     facts["vendor"] = [vendor_of(d) for d in facts["device"]]
     facts["stack"] = [runtime_of(fw) for fw in text("fw", "framework")]
     return facts.assign(
@@ -171,14 +173,15 @@ def tables_of(rows: Rows) -> dict[str, pd.DataFrame]:
     what = ["family", "metric"]
     sized = rows[rows["size"] != ""]
     order = {name: i for i, (name, _) in enumerate(SIZES)}
+    sizes = summarise(sized, [*what, "size"])
     return {
         "all": summarise(rows, what),
         "vendor": summarise(rows, [*what, "vendor"]),
         "device": summarise(rows, [*what, "device"]).sort_values(["family", "metric", "device"]),
-        "size": summarise(sized, [*what, "size"]).sort_values(by=["family", "size"], key=lambda c: c.map(order).fillna(0) if c.name == "size" else c),
+        "size": sizes.assign(order=sizes["size"].map(order)).sort_values(["family", "order"]).drop(columns="order"),
         "stack": summarise(rows, [*what, "stack"]).sort_values(["family", "metric", "stack"]),
         "kernel": summarise(sized, [*what, "stack", "kernel"]).sort_values(["family", "stack", "kernel"]),
-    }  # fmt: skip
+    }
 
 
 def tidy(rows: Rows) -> pd.DataFrame:
@@ -196,4 +199,6 @@ def worst_rows(rows: Rows, count: int = WORST) -> Rows:
     """The ``count`` predicted rows that are farthest off as a ratio, either way."""
     known = rows[np.isfinite(rows["error"])]
     off = np.abs(np.log(known["predicted"] / known["measured"]))
-    return known.loc[off.sort_values(ascending=False, kind="stable").index[:count]]
+    order = np.argsort(-off.to_numpy(dtype=np.float64), kind="stable")
+    worst: Rows = known.iloc[order[:count]]
+    return worst

@@ -16,6 +16,9 @@ from simulator.study.error_band import SIZE_CLASSES, size_class
 SHARE = 2.0 / 3.0
 FEWEST = 10  # rows a cell needs
 WIDEST = 4.0  # no factor beyond it: too few rows carry it
+FACTORS = {"new_device": "device", "new_generation": "generation", "derived": "stack", "estimated": "unknown stack"}
+"""Factor -> kind of the leave-one-out lines it comes from."""
+
 HEADER = """\
 # Error in percent that two thirds of the published rows stay below, by family, vendor and size of the predicted time, with
 # the rows behind each; factors widen it where a device, a generation or a stack has no rows.
@@ -23,17 +26,17 @@ HEADER = """\
 """
 
 
-def bands_text(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]], swapped: Mapping[str, float]) -> str:
+def bands_text(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]]) -> str:
     """YAML of ``hardware_profiles/error-bands.yaml``.
 
-    rows: as of ``accuracy.compare``. left_out: lines of the leave-one-out table. swapped: factors ``derived`` and
-    ``estimated``. A factor without evidence keeps its present value.
+    rows: as of ``accuracy.compare``. left_out: lines of the leave-one-out table; a factor they say nothing of keeps its
+    present value.
     """
     present = load_error_bands()
     kernels = rows[(rows["metric"] == "us") & np.isfinite(rows["error"]) & (rows["vendor"] != "")]
     devices = sorted(set(kernels["device"]))
     architectures = sorted({load_device(d).architecture for d in devices})
-    factors = {**_present(present), **widening(left_out), **swapped}
+    factors = _present(present) | widening(left_out)
     lines = [HEADER + "bands:"]
     for family, part in kernels.groupby("family", sort=True):
         lines += [f"  {family}:", *_vendors(part)]
@@ -71,14 +74,12 @@ def two_thirds(error: npt.NDArray[np.float64]) -> float:
 
 
 def widening(left_out: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """new_device and new_generation: how much larger the median is where the fit saw no row of it (weighted by rows)."""
+    """Factors by which the median error grows on rows that the values were not fitted on; weighted by root of rows."""
     found = {}
-    for factor, kind in (("new_device", "device"), ("new_generation", "generation")):
-        lines = [r for r in left_out if r["kind"] == kind and r["stack"] == "known" and r["rows"] >= FEWEST]
+    for factor, kind in FACTORS.items():
+        lines = [r for r in left_out if r["kind"] == kind and r["left_out"] != "all" and r["rows"] >= FEWEST]
         if lines:
             logs = [np.log(r["median"] / max(r["seen"], 1.0)) for r in lines]
             mean = np.average(logs, weights=[np.sqrt(r["rows"]) for r in lines])
             found[factor] = float(np.clip(np.exp(mean), 1.05, WIDEST))
-    if found.keys() >= {"new_device", "new_generation"}:
-        found["new_generation"] = max(found["new_generation"], found["new_device"])
     return found

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from simulator.devices.gpu.elementwise import elementwise_cost
@@ -42,15 +43,18 @@ def _matrix(family: str, row: pd.DataFrame) -> str:
 def _vector(_family: str, row: pd.DataFrame) -> str:
     table = elementwise.prepared(row)
     key = {k: table[k].iloc[0] for k in elementwise.KEYS}
-    sizes = [table[c].astype(float).to_numpy() for c in ("rows", "cols")]
-    case = elementwise.case_of(key, *sizes)
+    case = elementwise.case_of(key, _numbers(table, "rows"), _numbers(table, "cols"))
     return str(np.ravel(elementwise_cost(case.term, case.gpu, case.kernel()).bound())[0])
 
 
 def _collective(_family: str, row: pd.DataFrame) -> str:
-    case = collectives.case_of({k: row[k].iloc[0] for k in collectives.KEYS}, row["bytes"].astype(float).to_numpy())
+    case = collectives.case_of({k: row[k].iloc[0] for k in collectives.KEYS}, _numbers(row, "bytes"))
     span = place(case.system, case.term.ranks, case.domains, cores=case.cores, sharing=case.sharing)
     return str(np.ravel(collective_cost(case.term, case.system, span, case.stack).bound())[0])
+
+
+def _numbers(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    return np.asarray(table[name].astype(float), dtype=np.float64)
 
 
 FINDERS: dict[str, Callable[[str, pd.DataFrame], str]] = {

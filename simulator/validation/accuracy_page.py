@@ -35,7 +35,7 @@ def page(rows: pd.DataFrame, worst: Sequence[Mapping[str, Any]], left_out: Seque
         by_stack=_stacks(rows),
         worst=worst,
         left_out=_left_out(left_out),
-        cases=left_out,
+        cases=[r for r in left_out if r["left_out"] != "all"],
     )
 
 
@@ -87,7 +87,7 @@ def _stacks(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _left_out(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _left_out(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     if not lines:
         return []
     from simulator.validation.leave_one_out import by_family

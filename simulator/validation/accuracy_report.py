@@ -39,8 +39,8 @@ def print_accuracy(accuracy: Accuracy, format: str) -> None:
         sys.stdout.write(rows_to_csv(records(_rounded(tidy(accuracy.rows)))))
         return
     if format == "json":
-        tables = {name: records(table) for name, table in tables_of(accuracy.rows).items()}
-        print_json({"by": tables, "worst": worst_lines(accuracy)})
+        found = {name: records(table) for name, table in tables_of(accuracy.rows).items()}
+        print_json({"by": found, "worst": worst_lines(accuracy)})
         return
     tables = tables_of(accuracy.rows)
     print_table(headline(accuracy.rows), (*FAMILY, *ERRORS, *VENDOR_COLUMNS), "Error by family", [NOTE, ""])
@@ -48,12 +48,12 @@ def print_accuracy(accuracy: Accuracy, format: str) -> None:
         lines = _named(tables[by])
         print_table(lines, (*FAMILY, Column(by, by, right=False), *ERRORS), f"Error by {by}")
     print_table(worst_lines(accuracy), WORST_COLUMNS, "Rows farthest off")
-    print_table(_reasons(accuracy.rows), (*FAMILY, Column("rows", "rows"), Column("reason", "why not predicted", right=False)))
+    print_table(
+        _reasons(accuracy.rows), (*FAMILY, Column("rows", "rows"), Column("reason", "why not predicted", right=False))
+    )
 
 
-def write_accuracy(
-    accuracy: Accuracy, folder: Path, left_out: Sequence[Mapping[str, Any]] = (), parameters: str = ""
-) -> None:
+def write_accuracy(accuracy: Accuracy, folder: Path, left_out: Sequence[Mapping[str, Any]] = ()) -> None:
     """index.html, README.md, accuracy.csv, worst-rows.csv in ``folder``; no measured value is among them.
 
     left_out: lines of the leave-one-out table, if it was made. ProfileError: the folder cannot be written.
@@ -74,11 +74,13 @@ def write_accuracy(
 
 def worst_lines(accuracy: Accuracy) -> list[dict[str, Any]]:
     """The rows farthest off: device, operator, stack, ratio of predicted to measured, and what bound the prediction."""
-    worst = worst_rows(accuracy.rows)
-    bound = pd.Series("", index=worst.index, dtype=object)
-    for (table, family), group in worst.groupby(["table", "family"], sort=False):
-        rows = accuracy.tables[str(table)].iloc[group["position"].to_numpy()]
-        bound[group.index] = bounds(str(family), rows)
+    worst = worst_rows(accuracy.rows).reset_index(drop=True)
+    bound = [""] * len(worst)
+    for key, group in worst.groupby(["table", "family"], sort=False):
+        table, family = map(str, key)
+        rows = accuracy.tables[table].iloc[group["position"].to_numpy()]
+        for line, unit in zip(group.index.tolist(), bounds(family, rows), strict=True):
+            bound[line] = unit
     worst = worst.assign(ratio=(worst["predicted"] / worst["measured"]).round(3), bound=bound)
     return records(worst[[c.key for c in WORST_COLUMNS]])
 
@@ -109,14 +111,14 @@ def readme(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]]) -> str:
 
 
 def markdown_left_out(left_out: Sequence[Mapping[str, Any]]) -> str:
-    """Leave-one-out medians by family as a Markdown table."""
+    """Leave-one-out errors by family as a Markdown table."""
     from simulator.validation.leave_one_out import by_family
 
     cells = [
-        [r["family"], r["kind"], str(r["cases"]), f"{r['rows']:,}", pct(r["median"]), pct(r["p90"])]
+        [r["family"], r["kind"], f"{r['rows']:,}", pct(r["median"]), pct(r["p90"]), pct(r["seen"])]
         for r in by_family(left_out)
     ]
-    return markdown_table(["family", "left out", "cases", "rows", "median error", "p90"], cells)
+    return markdown_table(["family", "left out", "rows", "median error", "p90", "same rows, in the fit"], cells)
 
 
 def _named(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -132,4 +134,6 @@ def _reasons(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(coverage=table["coverage"].round(4), **{c: table[c].round(2) for c in ("median", "mean", "p90")})
+    return table.assign(
+        coverage=table["coverage"].round(4), **{c: table[c].round(2) for c in ("median", "mean", "p90")}
+    )

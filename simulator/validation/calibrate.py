@@ -81,7 +81,9 @@ def _sisters(measurements: Path, architecture: str) -> list[str]:
     """Devices of ``architecture`` with rows in the kernel tables."""
     tables = sorted((measurements / KEPT).glob("*.csv"))
     if not tables:
-        raise fail(str(measurements), 0, "--measurements", "holds no kernel tables", allowed=f"a folder with {KEPT}/*.csv")
+        raise fail(
+            str(measurements), 0, "--measurements", "holds no kernel tables", allowed=f"a folder with {KEPT}/*.csv"
+        )
     found: set[str] = set()
     for path in tables:
         columns = pd.read_csv(path, dtype=str, nrows=0).columns

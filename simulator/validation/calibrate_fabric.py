@@ -18,10 +18,10 @@ def fit_collectives(folder: Path, split: Split, evaluations: int = 8) -> FitResu
     rows = _nvidia(fabric.read(folder, "collectives"))
     in_step = rows["fw"].eq("vidur").to_numpy()
     start = {k: v for f in (*fabric.NCCL_FILES, fabric.STEP_FILE) for k, v in calibrated_keys(f).items()}
-    results = []
+    results: list[FitResult] = []
     for part in (rows[~in_step], rows[in_step]):
         part = part.reset_index(drop=True)
-        tiers = fabric.tier_keys(set(part["device"])) if len(results) == 0 else {}
+        tiers = fabric.tier_keys(set(part["device"])) if not results else {}
         results.append(_fit("collectives", part, split, start | tiers, evaluations))
     return FitResult(gathered(r.scores for r in results), tuple(f for r in results for f in r.figures))
 

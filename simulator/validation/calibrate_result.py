@@ -16,7 +16,6 @@ K = TypeVar("K", bound=Hashable)
 Place: TypeAlias = tuple[str, int]
 
 
-
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A figure to fit: its name, its present value in SI, and the architecture whose efficiency it is ("": a stack value)."""
@@ -97,7 +96,7 @@ def with_unknown(
     without any namesake stays out: it keeps its present value.
     """
     known = {k: slot.present for k, slot in others.items() if k not in wanted} | dict(fitted)
-    names = {k: slot.name for k, slot in (others | wanted).items()}
+    names = {k: slot.name for k, slot in {**others, **wanted}.items()}
     found = dict(fitted)
     for key, slot in wanted.items():
         if key in found:
@@ -109,9 +108,7 @@ def with_unknown(
     return found
 
 
-def _of_kin(
-    known: Mapping[K, float], names: Mapping[K, str], key: K, place: Callable[[K], Place]
-) -> float | None:
+def _of_kin(known: Mapping[K, float], names: Mapping[K, str], key: K, place: Callable[[K], Place]) -> float | None:
     file, number = place(key)
     kin = [k for k in known if names[k] == names[key] and known[k] > 0]
     near = [(abs(place(k)[1] - number), k) for k in kin if place(k)[0] == file]

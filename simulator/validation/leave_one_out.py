@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,29 +11,16 @@ import numpy as np
 import pandas as pd
 
 from simulator.profiles import load_device
-from simulator.validation.calibrate_fabric import fit_collectives, fit_exchanges
-from simulator.validation.calibrate_gpu import fit_attention, fit_matrix, fit_vector
-from simulator.validation.calibrate_npu import fit_ascend, fit_tpu
-from simulator.validation.calibrate_result import FitResult, Split, errors_of, no_rule
+from simulator.validation.calibrate import FITS, Fit
+from simulator.validation.calibrate_result import Split, errors_of, no_rule
 from simulator.validation.leave_one_out_rules import new_generation
+from simulator.validation.leave_one_out_stacks import stack_scores
 
 DEVICE, GENERATION = "device", "generation"
-KNOWN, UNSEEN = "known", "unseen"
-Fit = Callable[[Path, Split], FitResult]
-
-GPU_FITS: Mapping[str, Fit] = {
-    "matrix": fit_matrix,
-    "attention": fit_attention,
-    "vector": fit_vector,
-    "collectives": fit_collectives,
-    "exchanges": fit_exchanges,
-}
-FITS: Mapping[str, Mapping[str, Fit]] = {
-    "nvidia": GPU_FITS,
-    "google": {"tpu": fit_tpu},
-    "huawei": {"ascend": fit_ascend},
-}
-"""Vendor -> its fits, each of the families that share efficiencies."""
+STACK, UNKNOWN_STACK = "stack", "unknown stack"
+KINDS = (DEVICE, GENERATION, STACK, UNKNOWN_STACK)
+ALL = "all"
+FEWEST = 3  # rows below which a case is not listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +56,19 @@ CASES = (
     Case("TPU v6e", GENERATION, ("tpu-v6e",), "tpu-v5e"),
     Case("TPU v7x", GENERATION, ("tpu-v7x",), "tpu-v6e"),
 )
-COLUMNS = ("family", "kind", "left_out", "device", "stand_in", "stack", "rows", "median", "p90", "seen")
+CASE = ("family", "kind", "left_out", "stand_in")
+COLUMNS = (*CASE, "rows", "alone", "median", "p90", "seen")
 
 
-def run(folder: Path, cases: Sequence[Case] = CASES, fits: Sequence[str] = ()) -> Iterator[list[dict[str, Any]]]:
-    """Lines (COLUMNS) of each case and fit, as they come; fits: names to restrict to."""
+def run(folder: Path, cases: Sequence[Case] = CASES) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(what was left out, score lines with the columns CASE) of each case and fit, and of the stacks, as they come."""
     for case in cases:
-        for name, fit in FITS[case.vendor].items():
-            if fits and name not in fits:
-                continue
-            yield lines_of(case, scores_of(case, fit, folder))
+        for name, (_, fit) in FITS[case.vendor].items():
+            scores = scores_of(case, fit, folder)
+            facts = {"kind": case.kind, "left_out": case.name, "stand_in": case.stand_in}
+            yield f"{case.name}, {name}", scores.assign(**facts)
+    for name, scores in stack_scores(folder):
+        yield name, scores
 
 
 def scores_of(case: Case, fit: Fit, folder: Path) -> pd.DataFrame:
@@ -90,28 +80,40 @@ def scores_of(case: Case, fit: Fit, folder: Path) -> pd.DataFrame:
     return _with_sisters(case, scores, folder) if case.kind == DEVICE else scores
 
 
-def lines_of(case: Case, scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """One line a family, device and kind of stack; errors in percent. seen: of the same rows with the shipped values."""
+def table(scores: Iterable[pd.DataFrame]) -> list[dict[str, Any]]:
+    """Lines (COLUMNS) by family and case, and by family over all cases of a kind (left_out "all"); errors in percent.
+
+    alone: rows of kernels that were measured on nothing but what is left out; the errors are those of the other rows.
+    seen: error of the same rows with the shipped values, which were fitted on them too.
+    """
+    found = pd.concat([s for s in scores if len(s)], ignore_index=True)
+    pooled = found.assign(left_out=ALL, stand_in="")
     lines = []
-    for (family, device, known), part in scores.groupby(["family", "device", "known"], sort=True):
-        error, seen = errors_of(part) * 100, errors_of(part, "before") * 100
-        stack = KNOWN if known else UNSEEN
-        values = (family, case.kind, case.name, device, case.stand_in, stack, len(part))
-        errors = (float(np.median(error)), float(np.quantile(error, 0.9)), float(np.median(seen)))
-        lines.append(dict(zip(COLUMNS, (*values, *(round(e, 2) for e in errors)), strict=True)))
-    return lines
+    for part in (pooled, found):
+        for key, group in part.groupby(list(CASE), sort=False):
+            known = group[group["known"].astype(bool)]
+            if len(known) >= FEWEST:
+                line = dict(zip(CASE, key, strict=True)) | {"rows": len(known), "alone": len(group) - len(known)}
+                lines.append(line | _errors(known))
+    return sorted(lines, key=lambda r: (r["left_out"] != ALL, KINDS.index(r["kind"])))
 
 
-def by_family(lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Leave-one-out errors by family and kind over all cases with known stacks; medians weighted by rows."""
-    table = pd.DataFrame(list(lines))
-    table = table[table["stack"] == KNOWN]
-    found = []
-    for (family, kind), part in table.groupby(["family", "kind"], sort=False):
-        rows = part["rows"].to_numpy(dtype=np.float64)
-        mean = {c: float(np.average(part[c].to_numpy(dtype=np.float64), weights=rows)) for c in ("median", "p90", "seen")}
-        found.append({"family": family, "kind": kind, "cases": int(part["left_out"].nunique()), "rows": int(rows.sum()), **mean})
-    return sorted(found, key=lambda r: (r["kind"], -r["rows"]))
+def _errors(scores: pd.DataFrame) -> dict[str, float]:
+    error, seen = errors_of(scores) * 100, errors_of(scores, "before") * 100
+    values = {"median": np.median(error), "p90": np.quantile(error, 0.9), "seen": np.median(seen)}
+    return {name: round(float(value), 2) for name, value in values.items()}
+
+
+def by_family(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The lines over all cases of a kind."""
+    return [line for line in lines if line["left_out"] == ALL]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Lines of a table written before; none if there is no such file."""
+    if not path.is_file():
+        return []
+    return [{str(k): v for k, v in r.items()} for r in pd.read_csv(path, keep_default_na=False).to_dict("records")]
 
 
 def _with_sisters(case: Case, scores: pd.DataFrame, folder: Path) -> pd.DataFrame:

@@ -105,7 +105,7 @@ def kernels(term: Term, on: Device) -> Iterator[Kernel]:
     seen = []
     for name in list_names("runtime"):
         if on.vendor in load_runtime(name).vendors:
-            kernel = choose(term, on, name).kernel
+            kernel = choose(term, on, name, {}).kernel
             if (kernel.traits, kernel.values) not in seen:
                 seen.append((kernel.traits, kernel.values))
                 yield kernel
@@ -114,7 +114,8 @@ def kernels(term: Term, on: Device) -> Iterator[Kernel]:
 def reference_kernel(term: Term, on: Device) -> Kernel:
     """The kernel of the vendor's reference stack."""
     runtimes = (load_runtime(name) for name in list_names("runtime"))
-    return choose(term, on, next(r.name for r in runtimes if r.reference and on.vendor in r.vendors)).kernel
+    runtime = next(r.name for r in runtimes if r.reference and on.vendor in r.vendors)
+    return choose(term, on, runtime, {}).kernel
 
 
 def seconds(term: Term, on: Device, kernel: Kernel) -> np.ndarray:
@@ -285,9 +286,9 @@ ALIGNED = 512  # elements; Ascend reads rows that are no multiple of 512 bytes m
 
 
 def aligned(shapes: Fields) -> Fields:
-    """Products with n and k in whole 512-byte rows, prefills of at least 16 tokens."""
+    """Products with n and k in whole 512-byte rows, prefills longer than the few tokens that kernels treat as decode."""
     whole = {d: np.ceil(shapes[d] / ALIGNED) * ALIGNED for d in ("n", "k")}
-    new = np.maximum(shapes["new"], 16.0)
+    new = np.maximum(shapes["new"], 32.0)
     return shapes | whole | {"new": new, "keys": np.maximum(shapes["keys"], new)}
 
 

@@ -18,6 +18,7 @@ MODELS = [load_model(name) for name in list_names("model")]
 FAMILIES = (
     "deepseek-v3.2",
     "deepseek-v4-flash",
+    "gated-latent-8b",
     "gemma-3-12b",
     "glm-5.2",
     "gpt-3-175b",

@@ -14,13 +14,11 @@ _NAMES = {
     "llama2-70b": "llama-2-70b",
     "gpt-oss": "gpt-oss-120b",
     "qwen3-235b": "qwen3-235b-a22b",
-    "qwen3-235b-a22b-instruct-2507": "qwen3-235b-a22b",
-    "qwen3-30b-a3b-instruct-2507": "qwen3-30b-a3b",
     "deepseek-r1-0528": "deepseek-r1",
     "r1": "deepseek-r1",
     "kimi-k2-thinking": "kimi-k2.5",
 }
-_SUFFIXES = ("-instruct", "-fp8", "-nvfp4", "-awq", "-decode", "-prefill", "-fp4", "-exp")
+_SUFFIXES = ("-instruct", "-thinking", "-2507", "-it", "-fp8", "-nvfp4", "-awq", "-fp4", "-exp", "-16e", "-128e", "-17b")
 
 
 def number(text: object) -> float:
@@ -40,6 +38,7 @@ def count(text: object, default: int = 0) -> int:
 def model_name(text: str, known: frozenset[str]) -> str:
     """Bundled model behind a published id: organisation, remarks and quantisation suffixes left out."""
     bare = re.split(r"[\s(]", text.rpartition("/")[2] if text.count("/") == 1 else text.split("/")[1] if "/" in text else text)[0].lower()
+    bare = bare.removeprefix("nvidia-")
     seen = [bare]
     while True:
         bare = _NAMES.get(bare, bare)

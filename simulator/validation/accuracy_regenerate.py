@@ -1,0 +1,61 @@
+"""The reference accuracy report, the error bands and the table of the project's README, written by one command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from simulator.profiles import search
+from simulator.profiles.output import make_folder, write_atomically
+from simulator.report.terminal import rows_to_csv
+from simulator.validation.accuracy import validate_files
+from simulator.validation.accuracy_bands import bands_text
+from simulator.validation.accuracy_report import write_accuracy
+from simulator.validation.accuracy_text import between_markers, markdown_headline
+from simulator.validation.leave_one_out import read_lines, run, table
+
+ENVIRONMENT = "SILICAST_SHARED"
+LEFT_OUT = "leave-one-out.csv"
+
+
+def measurements() -> Path | None:
+    """Folder of the published measurements: in SILICAST_SHARED or beside the checkout; None where there is none."""
+    shared = Path(os.environ.get(ENVIRONMENT) or search.bundled().parent / "shared")
+    folder = shared / "measurements"
+    return folder if folder.is_dir() else None
+
+
+def regenerate_accuracy(folder: Path, say: Callable[[str], None]) -> None:
+    """Report in ``folder``, hardware_profiles/error-bands.yaml, and the table between the markers of README.md."""
+    source = measurements()
+    if source is None:
+        say(_absent())
+        return
+    left_out = read_lines(folder / LEFT_OUT)
+    accuracy = validate_files([source], lambda name: say(f"predicting {name}"))
+    write_accuracy(accuracy, folder, left_out)
+    root = search.bundled()
+    write_atomically(root / "hardware_profiles" / "error-bands.yaml", bands_text(accuracy.rows, left_out))
+    readme = root / "README.md"
+    if readme.is_file():
+        text = readme.read_text(encoding="utf-8")
+        write_atomically(readme, between_markers(text, markdown_headline(accuracy.rows)))
+
+
+def regenerate_left_out(folder: Path, say: Callable[[str], None]) -> None:
+    """leave-one-out.csv in ``folder``: every fit again without each device, generation and stack (some minutes)."""
+    source = measurements()
+    if source is None:
+        say(_absent())
+        return
+    make_folder(folder)
+    scores = []
+    for name, part in run(source):
+        say(f"left out: {name}: {len(part)} rows")
+        scores.append(part)
+    write_atomically(folder / LEFT_OUT, rows_to_csv(table(scores)))
+
+
+def _absent() -> str:
+    return f"skipped: the published measurements are not beside this checkout (set {ENVIRONMENT})"
