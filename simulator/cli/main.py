@@ -13,6 +13,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: importing rich costs more than half of the 0.3 s that help may take
     help="Forecast what silicon will do: latency, energy and cost of LLM work on GPU, TPU and Ascend.",
 )
 for _verb in VERBS:
