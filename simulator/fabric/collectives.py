@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from simulator.devices.cost import ZERO, Cost
-from simulator.fabric import all_to_all, custom_all_reduce, mesh, nccl, send_recv, torus
+from simulator.fabric import added, all_to_all, custom_all_reduce, mesh, nccl, send_recv, torus
 from simulator.fabric.overlap import partly_overlapped
 from simulator.fabric.stack import CommStack
 from simulator.fabric.topology import Span, place, unit_of
@@ -19,7 +19,8 @@ from simulator.profiles.system import System
 def collective_cost(term: Collective, system: System, span: Span | None, stack: CommStack) -> Cost:
     """Cost of ``term`` for one rank of its group; arrays in the payload give arrays.
 
-    span: where the ranks lie (None = contiguous). ValueError: the group does not fit the system.
+    span: where the ranks lie (None = contiguous). ValueError: the group does not fit the system, or nobody
+    described that kind.
     Busy names: latency (start and hops), and the ports it occupies (nvlink, nic, ici, hccs, ub ...).
     """
     if term.ranks <= 1:
@@ -41,6 +42,8 @@ def floor_seconds(term: Collective, span: Span) -> Number:
 
 
 def _seconds(kind: str, payload: Number, span: Span, stack: CommStack) -> Number:
+    if kind not in added.BUILT_IN:
+        return added.algorithm(kind)(payload, span, stack)
     if span.inner.topology == "torus":
         return _torus(kind, payload, span, stack)
     topology = span.inner.topology

@@ -182,7 +182,10 @@ class _Body:
         if kind.startswith("tuple"):
             if not isinstance(value, tuple):
                 raise self._fault(f"args.{name}", shown(value), "a list")
-            return tuple(self._whole(v) for v in value)
+            found = tuple(self._whole(v) for v in value)
+            if name == "shape" and any(np.any(np.asarray(d) == 0) for d in found):
+                raise self._fault(f"args.{name}", str(list(value)), "sizes of at least 1, or one -1")
+            return found
         return float(self._number(value)) if kind == "float" else self._whole(value)
 
     def _number(self, text: Any) -> Any:

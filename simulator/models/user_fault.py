@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from simulator.models.step import StepShape
 from simulator.profiles import extends
-from simulator.profiles.errors import ProfileError, fail
+from simulator.profiles.errors import Fault, ProfileError, fail
+from simulator.profiles.library import load_model
 from simulator.profiles.load import loaded_of
 from simulator.profiles.model import Model
 
@@ -27,3 +30,18 @@ def check(model: Model) -> None:
         from simulator.models.build import describe
 
         describe(model, StepShape("decode", 2, 1, 4))
+
+
+def faults_in(path: Path) -> tuple[Fault, ...]:
+    """What is wrong with the blocks of the model file ``path``; nothing for files of any other kind."""
+    try:
+        entries = extends.resolve(path)[0].mapping
+    except ProfileError:
+        return ()  # the loader's to say
+    if "blocks" not in entries or "hidden_size" not in entries:
+        return ()
+    try:
+        check(load_model(path))
+    except ProfileError as error:
+        return error.faults
+    return ()

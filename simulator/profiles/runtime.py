@@ -36,7 +36,8 @@ class Runtime:
     prompts share steps with decodes (mixed) or get steps of their own (prefill_first). fusions: names of the fusion
     passes it applies, in order. host: only of stacks that serve. aliases: other spellings of its name. closest: stacks
     whose kernels stand in, best first, where it has none of a family. reference: it stands in for stacks of its vendors
-    that nobody described.
+    that nobody described. fused_experts: formats whose expert layers it runs as the one fused call that its kernel
+    table "moe" describes; others are costed product by product.
     """
 
     name: str
@@ -48,4 +49,5 @@ class Runtime:
     aliases: tuple[str, ...] = ()
     closest: tuple[str, ...] = ()
     reference: bool = False
+    fused_experts: tuple[str, ...] = ()
     description: str = ""

@@ -36,7 +36,7 @@ def print_comparison(comparison: Comparison, format: str) -> None:
         sys.stdout.write(rows_to_csv(comparison.rows))
     else:
         rows = [dict(r) | {"fits_text": _fits(r)} for r in comparison.rows]
-        print_table(rows, COLUMNS, title=f"{comparison.scenario}, cheapest output token first", notes=notes(comparison))
+        print_table(rows, COLUMNS, title=f"{comparison.scenario}, {comparison.order}", notes=notes(comparison))
 
 
 def document(comparison: Comparison) -> dict[str, Any]:

@@ -13,28 +13,23 @@ Floats = npt.NDArray[np.float64]
 
 STEADY_REQUESTS = 1500  # beyond this many a longer run changes means by less than the spread of a measurement
 
-JITTER = 0.1  # how far outputs of equal requests stray from their length
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
     """Prompt and output tokens of requests.
 
-    uniform: between (1 - spread) and 1 times the nominal lengths. fixed: prompts of the nominal length, outputs within JITTER of
-    it: clients of equal requests drift apart, and only a simulation keeps them in step. long_tail: exponential with the nominal
-    lengths as means.
+    uniform: between (1 - spread) and 1 times the nominal lengths. long_tail: exponential with the nominal lengths as means.
     """
 
     isl: int
     osl: int
     spread: float = 0.0
-    kind: Literal["uniform", "fixed", "long_tail"] = "uniform"
+    kind: Literal["uniform", "long_tail"] = "uniform"
 
     def draw(self, count: int, seed: int = 0) -> tuple[Ints, Ints]:
         """``count`` pairs, the same for the same arguments."""
         rng = np.random.default_rng(seed)
-        if self.kind == "fixed":
-            return np.full(count, self.isl), _whole(self.osl * (1.0 + JITTER * (2.0 * rng.random(count) - 1.0)))
         if self.kind == "long_tail":
             return _whole(rng.exponential(self.isl, count)), _whole(rng.exponential(self.osl, count))
         isl, osl = (1.0 - self.spread * rng.random(count) for _ in range(2))

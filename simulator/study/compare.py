@@ -12,6 +12,7 @@ from simulator.profiles.scenario import Parallel, Phases, Scenario
 from simulator.profiles.system import System
 from simulator.study.deployment import Deployment, assemble
 from simulator.study.memory_use import fits
+from simulator.study.rankings import ranking
 from simulator.study.result import Result
 from simulator.study.rows import Row, row_of
 from simulator.study.simulate import simulate_deployment
@@ -19,12 +20,16 @@ from simulator.study.simulate import simulate_deployment
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """Results in rank order and one row each; failures: (device, reason) of those that cannot run the work."""
+    """Results in rank order and one row each; failures: (device, reason) of those that cannot run the work.
+
+    order: what comes first, in words.
+    """
 
     scenario: str
     results: tuple[Result, ...]
     rows: tuple[Row, ...]
     failures: tuple[tuple[str, str], ...]
+    order: str = ""
 
 
 def compare(
@@ -32,14 +37,16 @@ def compare(
     devices: Sequence[str],
     overrides: Mapping[str, str] | None = None,
     progress: Callable[[str], None] | None = None,
+    rank_by: str = "output_price",
 ) -> Comparison:
-    """``name`` on each of ``devices`` (device or system names, "all" = every device), the cheapest output token first.
+    """``name`` on each of ``devices`` (device or system names, "all" = every device), ranked by a policy of ``rankings``.
 
     The work is kept: the total of requests in a step stays that of the scenario. A device whose default deployment cannot
     hold the model gets the smallest one that does. ProfileError: unknown names.
     """
     parts = split_overrides(overrides or {})
     base = load_scenario(name, parts["scenario"])
+    policy = ranking(rank_by)
     results: list[Result] = []
     failures: list[tuple[str, ProfileError]] = []
     for target in expand(devices):
@@ -51,8 +58,9 @@ def compare(
             failures.append((target, error))
     if failures and not results:
         raise failures[0][1]
-    ranked = sorted(results, key=_rank)
-    return Comparison(base.name, tuple(ranked), tuple(row_of(r) for r in ranked), tuple((t, str(e.faults[0])) for t, e in failures))
+    ranked = sorted(((row_of(r), r) for r in results), key=lambda pair: policy.order(pair[0]))
+    rows, ordered = tuple(row for row, _ in ranked), tuple(r for _, r in ranked)
+    return Comparison(base.name, ordered, rows, tuple((t, str(e.faults[0])) for t, e in failures), policy.title)
 
 
 def expand(devices: Sequence[str]) -> list[str]:
@@ -69,29 +77,25 @@ def expand(devices: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _rank(result: Result) -> tuple[bool, float]:
-    row = row_of(result)
-    price = row["usd_per_mtok_output"] if row["usd_per_mtok_output"] is not None else row["usd_per_mtok_input"]
-    return not row["fits"], float("inf") if price is None else price
-
-
 def _simulate_on(base: Scenario, target: str, parts: Mapping[str, Mapping[str, str]]) -> Result:
-    system = _system_of(target)
+    system, guest = _system_of(target)
     runtime = runtime_for(base.runtime, system.vendor)
     count = _first_count(base, system)
-    first = deployment = assemble(retarget(base, system, runtime, count), parts)
+    first = deployment = assemble(retarget(base, system, runtime, count, guest), parts)
     while not fits(deployment):
         count *= 2
         if count > system.max_devices * system.ranks_per_device:
             return simulate_deployment(first)
-        deployment = assemble(retarget(base, system, runtime, count), parts)
+        deployment = assemble(retarget(base, system, runtime, count, guest), parts)
     return simulate_deployment(deployment)
 
 
-def _system_of(target: str) -> System:
+def _system_of(target: str) -> tuple[System, str]:
+    """(system of a device or system name, the device if it is a guest there: its default system was built for another)."""
     if target in list_names("system"):
-        return load_system(target)
-    return load_system(load_device(target).default_system)
+        return load_system(target), ""
+    system = load_system(load_device(target).default_system)
+    return system, target if system.device != target else ""
 
 
 def runtime_for(wanted: str, vendor: str) -> str:
@@ -116,11 +120,15 @@ def _ranks_per_package(system: System) -> int:
     return system.ranks_per_device * system.devices_per_package
 
 
-def retarget(base: Scenario, system: System, runtime: str, ranks: int) -> Scenario:
-    """``base`` on ``ranks`` ranks of another system: data parallelism takes the change, the total of requests stays."""
+def retarget(base: Scenario, system: System, runtime: str, ranks: int, guest: str = "") -> Scenario:
+    """``base`` on ``ranks`` ranks of another system: data parallelism takes the change, the total of requests stays.
+
+    guest: a device that takes the place of the system's own.
+    """
     p = base.parallel
+    place = replace(base, system="" if guest else system.name, device=guest, runtime=runtime)
     if ranks == base.num_devices and system.name == base.system:
-        return replace(base, runtime=runtime)
+        return place
     fixed = p.tp * p.pp * p.cp
     if ranks % fixed:
         raise fail(
@@ -134,9 +142,7 @@ def retarget(base: Scenario, system: System, runtime: str, ranks: int) -> Scenar
         replace(prefill, batch=_share(prefill.batch, p.dp, dp)) if prefill else None,
         replace(decode, batch=_share(decode.batch, p.dp, dp)) if decode else None,
     )
-    return replace(
-        base, system=system.name, device="", runtime=runtime, num_devices=ranks, parallel=parallel, phases=phases
-    )
+    return replace(place, num_devices=ranks, parallel=parallel, phases=phases)
 
 
 def _share(batch: int, before: int, after: int) -> int:
@@ -148,6 +154,6 @@ def first_deployment(name: str, target: str, overrides: Mapping[str, str]) -> De
     """``name`` on ``target`` (device or system) at its first count, without the search for one that fits."""
     parts = split_overrides(overrides)
     base = load_scenario(name, parts["scenario"])
-    system = _system_of(expand([target])[0])
+    system, guest = _system_of(expand([target])[0])
     runtime = runtime_for(base.runtime, system.vendor)
-    return assemble(retarget(base, system, runtime, _first_count(base, system)), parts)
+    return assemble(retarget(base, system, runtime, _first_count(base, system), guest), parts)

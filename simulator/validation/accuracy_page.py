@@ -11,6 +11,7 @@ import pandas as pd
 from simulator.report.html import environment
 from simulator.validation.accuracy import SIZES, summarise, summary
 from simulator.validation.accuracy_figures import scatter
+from simulator.validation.accuracy_parameters import efficiencies, fitted_numbers, stack_values
 from simulator.validation.accuracy_text import VENDOR_NAMES, WHAT, family_order, headline, label
 
 SHADES = ((5.0, "g1"), (10.0, "g2"), (20.0, "g3"), (float("inf"), "g4"))
@@ -35,8 +36,25 @@ def page(rows: pd.DataFrame, worst: Sequence[Mapping[str, Any]], left_out: Seque
         by_stack=_stacks(rows),
         worst=worst,
         left_out=_left_out(left_out),
+        parameters=_parameters(len(kernels)),
         cases=[r for r in left_out if r["left_out"] != "all"],
     )
+
+
+def _parameters(rows: int) -> dict[str, Any]:
+    """How many numbers were fitted, and on how many rows each rests."""
+    hardware, stack = fitted_numbers()
+    architectures = [p for p in efficiencies() if p.calibrated]
+    families = [p for p in stack_values() if p.calibrated]
+    return {
+        "hardware": hardware,
+        "stack": stack,
+        "rows_each": rows / max(hardware + stack, 1),
+        "most_hardware": max(p.total for p in architectures),
+        "most_stack": max(p.most for p in families),
+        "architectures": architectures,
+        "families": sorted(families, key=lambda p: (p.owner, family_order(p.family))),
+    }
 
 
 def shade(value: float | None) -> str:

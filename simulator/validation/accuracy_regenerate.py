@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from simulator.profiles import search
+from simulator.profiles.errors import fail
 from simulator.profiles.output import make_folder, write_atomically
 from simulator.report.terminal import rows_to_csv
 from simulator.validation.accuracy import validate_files
@@ -24,6 +25,15 @@ def measurements() -> Path | None:
     shared = Path(os.environ.get(ENVIRONMENT) or search.bundled().parent / "shared")
     folder = shared / "measurements"
     return folder if folder.is_dir() else None
+
+
+def published() -> list[Path]:
+    """``measurements`` as files to validate. ProfileError where there are none."""
+    folder = measurements()
+    if folder is None:
+        allowed = f"CSV tables or folders, or the measurements in ${ENVIRONMENT}"
+        raise fail("FILES", 0, "", "no measurements given, and none beside this checkout", allowed=allowed)
+    return [folder]
 
 
 def regenerate_accuracy(folder: Path, say: Callable[[str], None]) -> None:

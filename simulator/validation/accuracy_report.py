@@ -14,6 +14,7 @@ from simulator.profiles.output import make_folder, write_atomically
 from simulator.report.terminal import Column, print_json, print_table, rows_to_csv
 from simulator.validation.accuracy import Accuracy, tables_of, tidy, worst_rows
 from simulator.validation.accuracy_bound import bounds
+from simulator.validation.accuracy_parameters import fitted_numbers
 from simulator.validation.accuracy_text import headline, markdown_headline, markdown_table, pct
 
 ERRORS = (
@@ -93,12 +94,14 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def readme(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]]) -> str:
     """README.md of the report: headline table and how it came about."""
+    hardware, stack = fitted_numbers()
     lines = [
         "# Accuracy against published measurements",
         "",
         "Every row of the published tables is predicted without its measured columns and compared. Error of a row:",
-        "|predicted / measured - 1|. The last three columns are median errors by vendor. Efficiencies and stack values were",
-        "fitted on the same tables (few numbers, robust fit); the second table shows what is reached on devices that no fit saw.",
+        "|predicted / measured - 1|; p90: nine in ten rows are closer; the last three columns are medians by vendor.",
+        f"Efficiencies of architectures ({hardware}) and values of software stacks ({stack:,}) were fitted on these tables; the",
+        "second table shows what is reached on devices, generations and stacks that the fit did not see.",
         "Pictures and tables by device, size and stack: [index.html](index.html); all tables: [accuracy.csv](accuracy.csv).",
         "Regenerate with `python reports/regenerate.py accuracy` (the measurements themselves are not part of this project).",
         "",
@@ -106,7 +109,7 @@ def readme(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]]) -> str:
         "",
     ]
     if left_out:
-        lines += ["## Devices and generations that no fit saw", "", markdown_left_out(left_out), ""]
+        lines += ["## What no fit saw", "", markdown_left_out(left_out), ""]
     return "\n".join(lines)
 
 

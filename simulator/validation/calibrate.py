@@ -38,6 +38,7 @@ FITS: Mapping[str, Mapping[str, tuple[tuple[str, ...], Fit]]] = {
 
 FOLD = 5  # one row in FOLD is held out
 KEPT = "kernels"
+UNSEEN = frozenset({"id", "us", "bwd_us", "gbps", "tag", "src", "note"})  # measured, or names of rows: not drawn by
 
 
 def calibrate_device(device: str, measurements: Path, out: Path) -> Iterator[str]:
@@ -68,9 +69,10 @@ def calibrate_device(device: str, measurements: Path, out: Path) -> Iterator[str
 def held_fold(rows: pd.DataFrame, devices: Sequence[str], fold: int = 0) -> Mask:
     """One in FOLD of the rows of ``devices``, drawn by everything but measured values and names of rows."""
     mine = rows["device"].isin(list(devices)).to_numpy()
-    shape = rows[[c for c in rows.columns if c not in ("id", "us", "gbps", "tag", "src", "note", "bwd_us")]]
-    drawn = shape.astype(str).agg("|".join, axis=1).map(lambda text: _hash(text) % FOLD == fold)
-    return np.asarray(mine & drawn.to_numpy(dtype=np.bool_), dtype=np.bool_)
+    names = sorted(c for c in rows.columns if c not in UNSEEN)
+    texts = ["|".join(map(str, values)) for values in rows[names].fillna("").to_numpy().tolist()]
+    drawn = np.array([_hash(text) % FOLD == fold for text in texts], dtype=np.bool_)
+    return np.asarray(mine & drawn, dtype=np.bool_)
 
 
 def _hash(text: str) -> int:

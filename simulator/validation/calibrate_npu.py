@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from simulator.validation.calibrate_result import FitResult, FittedFigure, Slot, Split, gathered, scored, with_unknown
@@ -26,7 +27,11 @@ def fit_ascend(folder: Path, split: Split, evaluations: int = 8) -> FitResult:
 def _all(
     stages: Sequence[Stage], folder: Path, split: Split, evaluations: int, vendor: tuple[str, str, Sequence[str]]
 ) -> FitResult:
-    results = [_stage(stage, folder, split, evaluations, vendor) for stage in stages]
+    results = []
+    for stage in stages:
+        present = tuple(t for t in stage.tables if (folder / "kernels" / f"{t}.csv").is_file())
+        if present:
+            results.append(_stage(replace(stage, tables=present), folder, split, evaluations, vendor))
     return FitResult(gathered(r.scores for r in results), tuple(f for r in results for f in r.figures))
 
 

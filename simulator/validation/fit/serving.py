@@ -32,7 +32,7 @@ BOUNDS = {
     "sequence": (2e-7, 5e-5),
     "first_token": (1e-3, 0.2),
     "eager_layer": (1e-5, 1.5e-3),
-    "prompt_share": (0.4, 1.0),
+    "prompt_share": (0.5, 1.0),
 }
 TTFT_WEIGHT, SOFT, PRIOR = 0.6, 0.15, 0.05
 ROWS, MOST_CLIENTS, SEED = 140, 256, 7

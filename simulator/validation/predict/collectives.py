@@ -78,9 +78,7 @@ class Case:
 
 def case_of(key: Mapping[str, Any], payload: npt.NDArray[np.float64]) -> Case:
     """The collective behind rows that share ``key`` (see KEYS). KeyError, ValueError, ProfileError: not describable."""
-    kind = KINDS.get(str(key["op"]))
-    if kind is None:
-        raise ValueError(f"collective {key['op']!r} is not known")
+    kind = KINDS.get(str(key["op"]), str(key["op"]))
     device = load_device(str(key["device"]))
     ranks, nodes = int(float(key["gpus"])), int(float(key["nodes"] or 1))
     stack = collective_stack(runtime_of(str(key["fw"])), device.vendor, device.architecture)

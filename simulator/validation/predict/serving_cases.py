@@ -108,12 +108,16 @@ def _case(row: Row) -> Case:
 
 
 def _limits(fleet: Fleet, key: Key) -> dict[str, float]:
-    """Step budget and running requests that engines default to on a device of this memory."""
+    """New tokens per step and running requests that engines default to.
+
+    SGLang chooses the chunk by device memory; vLLM and TensorRT-LLM steps that mix prompts with decodes hold 2048 tokens
+    (vLLM's scheduler default, and what public closed-loop sweeps of both show). Source: the engines' argument defaults.
+    """
     device = fleet.deployment(key).device
-    large = device.memory.capacity >= 70 * 2**30 and device.architecture != "ampere"
     if key.runtime == "sglang":
         return {"token_budget": 16384 if device.memory.capacity > 160e9 else 8192, "max_sequences": 4096}
-    return {"token_budget": 8192 if large else 2048, "max_sequences": 1024 if large else 256}
+    large = device.memory.capacity >= 70 * 2**30 and device.architecture != "ampere"
+    return {"token_budget": 2048, "max_sequences": 1024 if large else 256}
 
 
 def _aggregated(fleet: Fleet, case: Case) -> Found:

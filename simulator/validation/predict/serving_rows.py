@@ -65,8 +65,8 @@ def aggregated(row: Mapping[str, str], experts: bool, ranks_per_device: int) -> 
     dp, pp = max(count(row["dp_attn"]), 1), max(count(row["pp"]), 1)
     tp, ep, moe_tp = count(row["tp"]), count(row["ep"]), count(row["moe_tp"])
     if not tp:
-        tp = min(8, max(devices // (dp * pp), 1)) if not experts else max(devices // (dp * pp), 1)
-        tp, dp = _narrow(tp, dp, experts)
+        tp = min(8, max(devices // (dp * pp), 1))
+        dp = max(devices // (tp * pp), 1) if experts else dp
     ranks = tp * dp
     if not experts:
         return Workers(max(devices // (tp * pp), 1), Layout(tp=tp, pp=pp))
@@ -87,14 +87,9 @@ def phase_workers(row: Mapping[str, str], phase: str, ranks_per_device: int) -> 
         return None
     tp = max(tp, 1)
     dp = dp or max((ep or 1) // tp, 1)
+    if dp > 1 and ep <= 1:
+        ep = tp * dp  # pools with attention data parallel spread their experts; the sources leave the size out
     return Workers(max(workers, 1), Layout(tp=tp, dp=dp, ep=max(ep, 1)))
-
-
-def _narrow(tp: int, dp: int, experts: bool) -> tuple[int, int]:
-    """Tensor parallel beyond eight ranks is read as attention data parallel of a mixture of experts."""
-    if experts and tp > 8:
-        return 1, tp * dp
-    return tp, dp
 
 
 def lengths(row: Mapping[str, str]) -> Lengths:
@@ -103,7 +98,7 @@ def lengths(row: Mapping[str, str]) -> Lengths:
     isl, osl = max(count(row["isl"], 1), 1), max(count(row["osl"], 1), 1)
     if "sharegpt" in text:
         return Lengths(isl, osl, kind="long_tail")
-    return Lengths(isl, osl, spread=0.2) if "0.8l" in text else Lengths(isl, osl, kind="fixed")
+    return Lengths(isl, osl, spread=0.2 if "0.8l" in text else 0.0)
 
 
 # Mean accepted drafts by number of drafts where a row gives none. Source: InferenceX golden acceptance of DeepSeek models, A3 recipes.
