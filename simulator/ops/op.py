@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -95,12 +96,17 @@ def registry() -> dict[str, type[Op]]:
 
     def visit(cls: type[Op]) -> None:
         for sub in cls.__subclasses__():
-            if not getattr(sub, "__abstractmethods__", None) and sub.__module__.startswith(f"{package.__name__}."):
+            if not getattr(sub, "__abstractmethods__", None) and _belongs(sub, package.__name__):
                 found[sub.__name__] = sub
             visit(sub)
 
     visit(Op)  # type: ignore[type-abstract]
     return dict(sorted(found.items()))
+
+
+def _belongs(cls: type[Op], package: str) -> bool:
+    """Whether ``cls`` is defined in a loaded module of ``package`` (a class may outlive its module)."""
+    return cls.__module__.startswith(f"{package}.") and hasattr(sys.modules.get(cls.__module__), cls.__name__)
 
 
 def rng(seed: int = 0) -> np.random.Generator:

@@ -68,7 +68,7 @@ def shard(graph: Graph, layout: Layout) -> Graph:
         try:
             pass_.visit(node)
         except ValueError as error:
-            raise ValueError(f"{node.kind or 'model'}: {node.name}: one rank's share does not fit: {error}") from None
+            raise ValueError(f"layer {node.layer}: {node.name}: one rank's share does not fit: {error}") from None
     return pass_.graph(layout.groups())
 
 

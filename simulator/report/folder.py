@@ -21,9 +21,16 @@ def write_folder(result: Result, folder: Path) -> None:
     files: dict[str, str | bytes] = {
         "result.json": json.dumps(plain(document(result)), indent=2, ensure_ascii=False) + "\n",
         "summary.csv": rows_to_csv([row_of(result)]),
-        "config.resolved.yaml": dump_yaml(plain(result.config)),
+        "config.resolved.yaml": _overrides(result) + dump_yaml(plain(result.config)),
         "report.html": render(result),
         "trace.json.gz": trace_bytes(result),
     }
     for name, content in files.items():
         write_atomically(folder / name, content)
+
+
+def _overrides(result: Result) -> str:
+    """Overrides of other profiles, which a scenario file cannot carry, as a comment that says how to repeat them."""
+    changed = next((n for n in result.notes if n.startswith("changed: ")), "")
+    other = [c for c in changed.removeprefix("changed: ").split(", ") if c and not c.startswith("scenario.")]
+    return "".join(f"# also: --set "{c}"\n" for c in other)

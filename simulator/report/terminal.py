@@ -90,7 +90,9 @@ def print_table(
 
     width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "160"))
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    if title:
+        console.print(title, style="bold" if sys.stdout.isatty() else "")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column.header, justify="right" if column.right else "left", overflow="fold")
     for row in rows:

@@ -20,12 +20,15 @@ class Lengths:
     """Prompt and output tokens of requests.
 
     uniform: between (1 - spread) and 1 times the nominal lengths. long_tail: exponential with the nominal lengths as means.
+    drift: outputs stray this far to either side of their length. Clients of equal requests fall out of step in an engine that mixes
+    prompts with decodes, where every prompt delays the others by another amount; only an idealised run keeps them together.
     """
 
     isl: int
     osl: int
     spread: float = 0.0
     kind: Literal["uniform", "long_tail"] = "uniform"
+    drift: float = 0.0
 
     def draw(self, count: int, seed: int = 0) -> tuple[Ints, Ints]:
         """``count`` pairs, the same for the same arguments."""
@@ -33,6 +36,7 @@ class Lengths:
         if self.kind == "long_tail":
             return _whole(rng.exponential(self.isl, count)), _whole(rng.exponential(self.osl, count))
         isl, osl = (1.0 - self.spread * rng.random(count) for _ in range(2))
+        osl = osl * (1.0 + self.drift * (2.0 * rng.random(count) - 1.0))
         return _whole(self.isl * isl), _whole(self.osl * osl)
 
 

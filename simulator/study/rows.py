@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.economics.money import usd_per_mtok
+from simulator.study import metrics
 from simulator.study.result import PhaseResult, Result
 
 Row = dict[str, Any]
@@ -36,7 +37,7 @@ def row_of(result: Result) -> Row:
         "runtime": result.runtime,
         "estimated_figures": len(result.estimated_figures),
     }
-    return row
+    return row | metrics.further(result, row)
 
 
 def _rates(result: Result, prefill: PhaseResult | None, decode: PhaseResult | None) -> Row:

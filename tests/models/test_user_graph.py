@@ -23,6 +23,7 @@ from simulator.numerics.scale_down import scale_down
 from simulator.numerics.sharding import sharding_checks
 from simulator.numerics.tensors import inputs_of, weights_of
 from simulator.numerics.trial import EXACT, decode, prefill
+from simulator.numerics.verify import model_checks
 from simulator.passes.fuse import FUSIONS
 from simulator.profiles import ProfileError, load_model
 from simulator.profiles.dump import dump
@@ -172,8 +173,47 @@ def test_replicated_weights_are_right_and_half_split_ones_are_named() -> None:
     assert [c for c in sharding_checks(replicated) if not c.passed] == []
     half = kind({**block.weights, "down.weight": whole["down.weight"]})
     torn = replace(tiny, blocks=kind({**tiny.blocks, "normed_mlp": replace(block, weights=half)}))
-    with pytest.raises(ValueError, match=r"user:normed_mlp: down: one rank's share does not fit: Linear: .* share k"):
+    with pytest.raises(ValueError, match=r"layer 1: down: one rank's share does not fit: Linear: .* share k"):
         sharding_checks(torn)
+
+
+CONVOLUTION = """
+name: own-llama
+family: test
+source: test
+hidden_size: 1024
+vocab_size: 32000
+max_context: 8192
+layers:
+  - {repeat: 2, pattern: [{mixer: "user:conv", ffn: moe}]}
+moe: {experts: 16, topk: 2, width: 512}
+sizes: {width: 2048, kernel: 4}
+verify_sizes: {width: 32}
+blocks:
+  conv:
+    weights:
+      in.weight: {shape: [width, hidden_size], shard: {axis: 0, over: heads}}
+      conv.weight: {shape: [width, kernel], shard: {axis: 0, over: heads}}
+      out.weight: {shape: [hidden_size, width], shard: {axis: 1, over: heads}}
+    caches:
+      conv_state: {shape: [B, kernel - 1, width], shard: {axis: 2, over: heads}}
+    nodes:
+      - {name: in_proj, op: Linear, inputs: [x, in.weight]}
+      - {name: by_request, op: Reshape, args: {shape: [B, q, -1]}, inputs: [in_proj]}
+      - {name: conv, op: ShortConv, inputs: [by_request, conv.weight, conv_state], outputs: [mixed, new_state]}
+      - {name: by_token, op: Reshape, args: {shape: [T, -1]}, inputs: [mixed]}
+      - {name: out_proj, op: Linear, inputs: [by_token, out.weight], outputs: [out]}
+"""
+
+
+def test_a_recurrent_block_beside_experts(tmp_path: Path) -> None:
+    """A fixed state per request, no growing cache; decoding token by token gives the prefill's numbers on all layouts."""
+    model = written(tmp_path, CONVOLUTION)
+    held = memory(model)
+    assert (held.cache_per_token, held.cache_per_request) == (0, 2 * 3 * 2048 * 2)
+    checks = model_checks(scale_down(model))
+    assert [c for c in checks if not c.passed] == []
+    assert {"N2", "N6", "N8"} <= {c.id for c in checks}
 
 
 def test_a_scenario_runs_it_from_a_path(own: Model, tmp_path: Path) -> None:

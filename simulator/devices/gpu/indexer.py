@@ -36,9 +36,8 @@ def index_scores_cost(term: IndexScores, gpu: Gpu, kernel: Kernel, warm: bool = 
     cached = (read + spilled <= eff.l2_survival * gpu.memory.l2_capacity) & warm
     memory = np.where(cached, read / (eff.l2_to_hbm_rate * gpu.memory.bandwidth) + written / hbm, moved / hbm)
     launch = floats(v.get("launch_floor", 0.0))
-    rows = floats(term.batch) * floats(term.q_len)
-    scan = v.get("row_pair", 0.0) * (rows / 1e3) ** 2
-    seconds = launch + smooth_max(compute, memory, eff.attention_overlap) + scan
+    compute = smooth_max(compute, _row_seconds(term, gpu, kernel) if paged else 0.0, eff.attention_overlap)
+    seconds = launch + smooth_max(compute, memory, eff.attention_overlap)
     tensor = floats(term.flops()) / (tensor_rate(gpu, term.rate) * gpu.core.sms * gpu.core.max_clock)
     return Cost(
         seconds, {"tensor": tensor, "vector": compute, "hbm": memory, "launch": launch + 0.0 * compute}, {"hbm": moved}
@@ -79,8 +78,14 @@ def _paged(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:
     step = tile * _clocks_per_pair(term, gpu, kernel) / gpu.core.max_clock
     rows = batch * np.ceil(q / group)
     tiles = rows * np.maximum(np.ceil(np.maximum(mean_kv, 0.0) / tile), 1.0)
-    fixed = rows * kernel.values.get("block_fixed", 0.0) / gpu.core.sms
-    return np.where(rows > 0, np.maximum(tiles * step * group / gpu.core.sms, step) + fixed, 0.0)
+    return np.where(rows > 0, np.maximum(tiles * step * group / gpu.core.sms, step), 0.0)
+
+
+def _row_seconds(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:
+    """Handling of the query rows beside the scores: per row, and per pair of rows where blocks scan the list of rows."""
+    rows = floats(term.batch) * floats(term.q_len)
+    scan = kernel.values.get("row_pair", 0.0) * (rows / 1e3) ** 2
+    return np.asarray(rows * kernel.values.get("block_fixed", 0.0) / gpu.core.sms + scan, dtype=np.float64)
 
 
 def _spilled_bytes(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from simulator.models.layout import Layout
-from simulator.profiles import load_model
+from simulator.profiles import load_model, load_runtime
 from simulator.profiles.kernels import canonical_runtime
 from simulator.serving.batch import decode_phase, largest_batch, prefill_phase, static_batch
 from simulator.serving.closed_loop import serve
@@ -33,6 +33,7 @@ Row = Mapping[str, str]
 SATURATED_BATCH = 1024
 PROMPTS_PER_CLIENT = 10
 POISSON_REQUESTS = 600
+DRIFT = 0.07
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +109,15 @@ def _case(row: Row) -> Case:
 
 
 def _limits(fleet: Fleet, key: Key) -> dict[str, float]:
-    """New tokens per step and running requests that engines default to.
+    """New tokens per step and running requests that engines default to on a device of this memory.
 
-    SGLang chooses the chunk by device memory; vLLM and TensorRT-LLM steps that mix prompts with decodes hold 2048 tokens
-    (vLLM's scheduler default, and what public closed-loop sweeps of both show). Source: the engines' argument defaults.
+    Source: argument defaults of vLLM (70 GiB and more: 8192 and 1024, A100 and smaller: 2048 and 256) and SGLang.
     """
     device = fleet.deployment(key).device
     if key.runtime == "sglang":
         return {"token_budget": 16384 if device.memory.capacity > 160e9 else 8192, "max_sequences": 4096}
     large = device.memory.capacity >= 70 * 2**30 and device.architecture != "ampere"
-    return {"token_budget": 2048, "max_sequences": 1024 if large else 256}
+    return {"token_budget": 8192 if large else 2048, "max_sequences": 1024 if large else 256}
 
 
 def _aggregated(fleet: Fleet, case: Case) -> Found:
@@ -148,6 +148,8 @@ def _poll_steps(fleet: Fleet, key: Key, clients: int) -> int:
 def _load(case: Case, replicas: int) -> Load:
     row = case.row
     each = lengths(row)
+    if not each.spread and load_runtime(case.runtime).schedule == "mixed":
+        each = replace(each, drift=DRIFT)
     prompts = re.search(r"(\d+) (?:prompts|requests)", row["arrival"])
     if row["arrival"].startswith(("all_at_t0", "offline")):
         total = max((int(prompts[1]) if prompts else 1000) // replicas, 1)
