@@ -33,4 +33,4 @@ def _overrides(result: Result) -> str:
     """Overrides of other profiles, which a scenario file cannot carry, as a comment that says how to repeat them."""
     changed = next((n for n in result.notes if n.startswith("changed: ")), "")
     other = [c for c in changed.removeprefix("changed: ").split(", ") if c and not c.startswith("scenario.")]
-    return "".join(f"# also: --set "{c}"\n" for c in other)
+    return "".join(f'# also: --set "{c}"\n' for c in other)
