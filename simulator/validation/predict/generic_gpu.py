@@ -30,7 +30,7 @@ def predict_gpu(rows: pd.DataFrame, term_of: TermOf) -> Prediction:
         if not isinstance(device, Gpu):
             continue
         term = term_of(key, part)
-        kernel = choose(term, device, runtime_of(key["fw"]) or "vllm").kernel
+        kernel = choose(term, device, runtime_of(key["fw"]) or "vllm", {}).kernel
         seconds = np.asarray(kernel_cost(term, device, kernel).seconds, dtype=np.float64)
         result.put(index, supported(np.broadcast_to(seconds * 1e6, index.shape), "estimated"))
     return result
