@@ -10,7 +10,9 @@ import typer
 
 def convert(
     file: Annotated[Path, typer.Argument(help="A model's config.json.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Model YAML to write; without it the YAML goes to stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Model YAML to write; without it the YAML goes to stdout.")
+    ] = None,
     name: Annotated[str, typer.Option("--name", help="Name of the model; empty = the file's folder.")] = "",
     source: Annotated[str, typer.Option("--source", help="Where the config comes from, kept in the YAML.")] = "",
 ) -> None:
@@ -29,7 +31,9 @@ def convert(
     if not isinstance(config, dict):
         raise fail(str(file), 0, "", "is not a config.json", type(config).__name__, "a JSON object")
     try:
-        converted = from_hugging_face(config, name or file.resolve().parent.name, source or f"converted from {file.name}")
+        converted = from_hugging_face(
+            config, name or file.resolve().parent.name, source or f"converted from {file.name}"
+        )
     except ValueError as error:
         raise fail(str(file), 0, "", str(error)) from None
     text = dump_yaml(converted.document)

@@ -139,7 +139,9 @@ def picture(lines: dict[tuple[str, str], PositionCost]) -> str:
     for axes, phase in zip(panels, SCENARIOS, strict=True):
         for model, colour in colours.items():
             line = lines[phase, model]
-            axes.plot(line.positions, line.usd_per_mtok(USD_PER_HOUR), color=colour, marker="o", ms=3, lw=1.6, label=model)
+            axes.plot(
+                line.positions, line.usd_per_mtok(USD_PER_HOUR), color=colour, marker="o", ms=3, lw=1.6, label=model
+            )
             theirs = FIGURE_3[phase, model].at(line.positions) * USD_PER_HOUR / 3600
             axes.plot(line.positions, theirs, color=colour, lw=1.4, ls=":", label=f"{model}, Figure 3")
         at = crossings(lines)[phase][0]

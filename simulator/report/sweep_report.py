@@ -113,7 +113,9 @@ def plot_svg(grid: Grid, metric: str) -> str:
     for c in crossovers(grid, metric):
         if c["at"] is not None and c["at"] > float(axis.values[0]):
             axes.axvline(c["at"], color="#888888", lw=0.9, ls="--")
-            axes.annotate(f"{c['at']:,.0f}", (c["at"], axes.get_ylim()[0]), fontsize=8, xytext=(3, 4), textcoords="offset points")
+            axes.annotate(
+                f"{c['at']:,.0f}", (c["at"], axes.get_ylim()[0]), fontsize=8, xytext=(3, 4), textcoords="offset points"
+            )
     axes.set_xscale("log", base=2)
     axes.set_xticks([float(v) for v in axis.values], [_short(float(v)) for v in axis.values])
     axes.minorticks_off()

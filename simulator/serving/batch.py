@@ -16,7 +16,11 @@ def static_batch(engine: Engine, batch: int, isl: int, osl: int) -> Outcome:
     ttft = clock.prefill([(float(isl), 0.0)] * batch)
     steps = max(osl - 1, 0)
     contexts = isl + 1 + steps * (np.arange(SAMPLES) + 0.5) / SAMPLES
-    tpot = float(np.mean([clock.decode(batch, float(c)) for c in contexts])) / engine.accepted if engine.table.decode else 0.0
+    tpot = (
+        float(np.mean([clock.decode(batch, float(c)) for c in contexts])) / engine.accepted
+        if engine.table.decode
+        else 0.0
+    )
     total = ttft + tpot * steps
     return Outcome(ttft, tpot, batch * osl / total, batch * isl / total)
 

@@ -14,7 +14,6 @@ Floats = npt.NDArray[np.float64]
 STEADY_REQUESTS = 1500  # beyond this many a longer run changes means by less than the spread of a measurement
 
 
-
 @dataclass(frozen=True, slots=True)
 class Lengths:
     """Prompt and output tokens of requests.

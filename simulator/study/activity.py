@@ -40,7 +40,9 @@ class Activity:
 
     def part(self, pick: slice) -> Activity:
         """The scenarios of ``pick``."""
-        return Activity(self.seconds[pick], self.busy[pick], self.hbm[pick], {r: f[pick] for r, f in self.flops.items()})
+        return Activity(
+            self.seconds[pick], self.busy[pick], self.hbm[pick], {r: f[pick] for r, f in self.flops.items()}
+        )
 
 
 def activity(

@@ -36,7 +36,9 @@ OPERATIONS = {"normal": "moe_ep_prefill", "low_latency": "moe_ep_decode"}
 """Exchange of the layer -> the kernels that follow it in the tables; other layers keep all tokens on every rank."""
 
 
-def with_fused_experts(graph: Graph, costs: Mapping[int, NodeCost], rank: object, runtime: Runtime) -> dict[int, NodeCost]:
+def with_fused_experts(
+    graph: Graph, costs: Mapping[int, NodeCost], rank: object, runtime: Runtime
+) -> dict[int, NodeCost]:
     """``costs`` with the parts of every expert layer scaled to the fused call of ``runtime`` on ``rank``, where it has one."""
     found = dict(costs)
     if not isinstance(rank, Gpu) or not runtime.fused_experts:
@@ -52,7 +54,9 @@ def with_fused_experts(graph: Graph, costs: Mapping[int, NodeCost], rank: object
         for template in {n.template for n in parts}:
             part = costs[template]
             scaled = replace(part.cost, seconds=part.cost.seconds * share)
-            found[template] = replace(part, cost=scaled, family="moe", kernel=f"{runtime.name}/moe", fidelity="calibrated")
+            found[template] = replace(
+                part, cost=scaled, family="moe", kernel=f"{runtime.name}/moe", fidelity="calibrated"
+            )
     return found
 
 

@@ -99,9 +99,7 @@ def formats_of(deployment: Deployment) -> Formats:
 def layout_of(parallel: Parallel) -> Layout:
     """The model room's layout for a scenario's parallel sizes."""
     p = parallel
-    return Layout(
-        tp=p.tp, dp=p.dp, pp=p.pp, cp=p.cp, dcp=p.dcp, ep=p.ep, redundant_experts=p.redundant_experts
-    )
+    return Layout(tp=p.tp, dp=p.dp, pp=p.pp, cp=p.cp, dcp=p.dcp, ep=p.ep, redundant_experts=p.redundant_experts)
 
 
 def options_of(deployment: Deployment, phase: str) -> Options:

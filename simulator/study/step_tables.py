@@ -36,7 +36,9 @@ Floats = npt.NDArray[np.float64]
 
 CONTEXTS = (64, 1024, 4096, 16384, 65536, 262144)
 PASTS = (0, 4096, 32768, 131072)
-ALL_GATHER_RANKS = 8  # engines gather all tokens and scatter the sums inside a node; all-to-all kernels serve wider groups
+ALL_GATHER_RANKS = (
+    8  # engines gather all tokens and scatter the sums inside a node; all-to-all kernels serve wider groups
+)
 SMALLEST_PREFILL, LARGEST_PREFILL = 16, 32768
 
 
@@ -52,7 +54,9 @@ def decode_table(
     shape = (len(batches), len(contexts))
     total = step_seconds(graph, costs)
     core = _sum(graph, costs, core_templates(graph, costs))
-    return DecodeTable(batches, contexts, np.broadcast_to(total, b.shape).reshape(shape), np.broadcast_to(core, b.shape).reshape(shape))
+    return DecodeTable(
+        batches, contexts, np.broadcast_to(total, b.shape).reshape(shape), np.broadcast_to(core, b.shape).reshape(shape)
+    )
 
 
 def prefill_table(deployment: Deployment, layout: Layout, formats: Formats, machine: Machine) -> PrefillTable:
@@ -121,5 +125,9 @@ def core_templates(graph: Graph, costs: Mapping[int, NodeCost]) -> set[int]:
 
 def _sum(graph: Graph, costs: Mapping[int, NodeCost], templates: set[int]) -> Floats:
     uses = uses_of(graph)
-    picked = [uses.get(n.layer, 1) * np.asarray(costs[n.template].cost.seconds) for n in graph.nodes if n.template in templates]
+    picked = [
+        uses.get(n.layer, 1) * np.asarray(costs[n.template].cost.seconds)
+        for n in graph.nodes
+        if n.template in templates
+    ]
     return np.asarray(sum(picked, start=np.zeros(())), dtype=np.float64)

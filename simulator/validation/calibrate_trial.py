@@ -34,22 +34,22 @@ def fit_trial(
     observed: cases of a table, one for each of ``groups`` in the same order.
     """
     mask = split.held(rows)
-    held = rows[mask].reset_index(drop=True)
-    test = observed(held)
-    wanted = {k: _slot(k, v) for k, v in start.items() if _rows_touched(test, k, start)}
-    train = observed(rows[~mask].reset_index(drop=True))
-    counts = {k: n for k in wanted if (n := _rows_touched(train, k, start))}
-    train = [case for case in train if any(_rows_touched([case], k, start) for k in counts)]
-    fitted = fit(train, {k: start[k] for k in counts}, evaluations=evaluations) if counts else {}
-    others = {k: _slot(k, v) for k, v in start.items()}
-    values = with_unknown(fitted, wanted, others, lambda k: (k.file, k.entry), split.unknown)
+    held, others = rows[mask].reset_index(drop=True), rows[~mask].reset_index(drop=True)
+    test, train = observed(held), observed(others)
+    in_test = _touched(test, start)
+    wanted = {k: _slot(k, start[k]) for k in start if in_test[k]}
+    in_train = _touched(train, {k: start[k] for k in wanted}, start)
+    counts = {k: n for k, cases in in_train.items() if (n := sum(len(train[i].seconds) for i in cases))}
+    used = sorted({i for k in counts for i in in_train[k]})
+    fitted = fit([train[i] for i in used], {k: start[k] for k in counts}, evaluations=evaluations) if counts else {}
     seen = {(k.file, k.entry) for k in fitted}
-    unknown = [k for k in wanted if k.entry >= 0 and (k.file, k.entry) not in seen]
+    alone = {i for k in wanted if k.entry >= 0 and (k.file, k.entry) not in seen for i in in_test[k]}
+    slots = {k: _slot(k, v) for k, v in start.items()}
+    values = {**start, **with_unknown(fitted, wanted, slots, lambda k: (k.file, k.entry), split.unknown)}
     parts = []
-    for case, (_, group) in zip(test, groups(held), strict=True):
-        known = not any(_rows_touched([case], k, start) for k in unknown)
-        before, after = case.predict(Trial(start)), case.predict(Trial({**start, **values}))
-        parts.append(scored(held.loc[group.index], family, case.seconds, before, after, known))
+    for i, (case, (_, group)) in enumerate(zip(test, groups(held), strict=True)):
+        before, after = case.predict(Trial(start)), case.predict(Trial(values))
+        parts.append(scored(held.loc[group.index], family, case.seconds, before, after, i not in alone))
     return FitResult(gathered(parts), figures_of_keys(start, fitted, counts))
 
 
@@ -57,17 +57,18 @@ def _slot(key: Key, present: float) -> Slot:
     return Slot(key.name, present, key.file if key.entry < 0 else "")
 
 
-def _rows_touched(cases: Sequence[Observed], key: Key, values: Mapping[Key, float]) -> int:
-    """Rows of ``cases`` whose prediction depends on ``key``."""
-    base, moved = Trial(values), Trial({**values, key: values[key] * NUDGE})
-    rows = 0
-    for case in cases:
-        if case.uses and key.file not in case.uses:
-            continue
-        before, after = case.predict(base), case.predict(moved)
-        if bool((np.abs(after / before - 1.0) > SAME).any()):
-            rows += len(case.seconds)
-    return rows
+def _touched(
+    cases: Sequence[Observed], keys: Mapping[Key, float], values: Mapping[Key, float] | None = None
+) -> dict[Key, list[int]]:
+    """Positions of the cases whose prediction depends on each of ``keys``, at ``values`` (default: ``keys``)."""
+    present = dict(values or keys)
+    base = [case.predict(Trial(present)) for case in cases]
+    found: dict[Key, list[int]] = {}
+    for key in keys:
+        moved = Trial({**present, key: present[key] * NUDGE})
+        near = [i for i, case in enumerate(cases) if not case.uses or key.file in case.uses]
+        found[key] = [i for i in near if bool((np.abs(cases[i].predict(moved) / base[i] - 1.0) > SAME).any())]
+    return found
 
 
 def figures_of_keys(

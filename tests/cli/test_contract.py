@@ -73,7 +73,12 @@ def test_compare_keeps_the_work(compared):
 
 def test_sweep_is_the_same_as_single_runs():
     swept = document("sweep", "deepseek-v3.2-chat", "--axis", "context=2048,8192", "--axis", "batch=16,32")
-    assert [(r["context"], r["batch"]) for r in swept["rows"]] == [("2048", "16"), ("2048", "32"), ("8192", "16"), ("8192", "32")]
+    assert [(r["context"], r["batch"]) for r in swept["rows"]] == [
+        ("2048", "16"),
+        ("2048", "32"),
+        ("8192", "16"),
+        ("8192", "32"),
+    ]
     one = document("run", "deepseek-v3.2-chat", "--set", "context=8192", "--set", "batch=16")
     assert swept["rows"][2]["tpot_ms"] == pytest.approx(one["tpot_ms"], rel=1e-9)
     assert swept["rows"][2]["usd_per_mtok_output"] == pytest.approx(one["usd_per_mtok_output"], rel=1e-9)
@@ -104,7 +109,9 @@ def test_the_report_is_self_contained(tmp_path: Path):
     html = (tmp_path / "report.html").read_text()
     assert html.count("<svg") >= 8
     assert "src=" not in html
-    assert "http://" not in html.replace("http://www.w3.org", "").replace("http://purl.org", "").replace("http://creativecommons.org", "")
+    assert "http://" not in html.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
 
 
 def test_csv_output_is_a_table():
@@ -133,4 +140,10 @@ def test_list_and_show_name_every_kind():
     figures = document("show", "device", "h100-sxm")["figures"]
     assert all(f["kind"] and f["source"] for f in figures)
     model = document("show", "model", "deepseek-v3.2")
-    assert set(model) >= {"total_params_b", "active_params_b", "linear_gflop_per_token", "kv_bytes_per_token", "kv_format"}
+    assert set(model) >= {
+        "total_params_b",
+        "active_params_b",
+        "linear_gflop_per_token",
+        "kv_bytes_per_token",
+        "kv_format",
+    }

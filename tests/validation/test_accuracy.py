@@ -103,7 +103,9 @@ def small(tmp_path: Path) -> accuracy.Accuracy:
     file = tmp_path / "gemm.csv"
     head = "id,device,op,dtype,m,n,k,tag,us,fw,kernel,mode,note,src,unit\n"
     row = "{},{},gemm,bfloat16,4096,4096,4096,,{},{},,graph,,x,chip\n"
-    file.write_text(head + row.format("a", "h100-sxm", 219.731, "trtllm-1.0") + row.format("b", "tpu-v6e", 187.319, "jax"))
+    file.write_text(
+        head + row.format("a", "h100-sxm", 219.731, "trtllm-1.0") + row.format("b", "tpu-v6e", 187.319, "jax")
+    )
     return accuracy.validate_files([file])
 
 
@@ -186,7 +188,19 @@ SAMPLE = 150
 
 @pytest.mark.parametrize(
     "family",
-    ["gemm", "grouped_gemm", "moe", "attention", "mla", "dsa", "elementwise", "collectives", "deepep", "link", "memcpy"],
+    [
+        "gemm",
+        "grouped_gemm",
+        "moe",
+        "attention",
+        "mla",
+        "dsa",
+        "elementwise",
+        "collectives",
+        "deepep",
+        "link",
+        "memcpy",
+    ],
 )
 def test_a_sample_of_published_rows_stays_within_the_targets(family: str, tmp_path: Path):
     table = pd.read_csv(measurements() / "kernels" / f"{family}.csv", dtype=str, keep_default_na=False)

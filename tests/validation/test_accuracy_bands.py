@@ -16,7 +16,9 @@ from simulator.validation.accuracy_bands import FEWEST, bands_text, two_thirds, 
 
 
 def rows_of(device: str, vendor: str, errors: np.ndarray, predicted: float = 50.0) -> pd.DataFrame:
-    return pd.DataFrame({"family": "gemm", "metric": "us", "device": device, "vendor": vendor, "error": errors, "predicted": predicted})
+    return pd.DataFrame(
+        {"family": "gemm", "metric": "us", "device": device, "vendor": vendor, "error": errors, "predicted": predicted}
+    )
 
 
 def test_every_cell_says_how_many_rows_it_rests_on():
@@ -58,7 +60,9 @@ def test_two_thirds_of_the_rows_stay_below_the_band():
 
 
 def test_the_written_file_reads_back(tmp_path: Path):
-    rows = pd.concat([rows_of("h100-sxm", "GPU", np.linspace(0.01, 0.3, 30)), rows_of("tpu-v6e", "TPU", np.full(3, 0.1))])
+    rows = pd.concat(
+        [rows_of("h100-sxm", "GPU", np.linspace(0.01, 0.3, 30)), rows_of("tpu-v6e", "TPU", np.full(3, 0.1))]
+    )
     line = {"kind": "device", "left_out": "h100-sxm", "rows": 400, "median": 8.0, "seen": 5.0}
     path = tmp_path / "error-bands.yaml"
     path.write_text(bands_text(rows, [line]))

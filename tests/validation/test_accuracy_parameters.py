@@ -15,7 +15,9 @@ from simulator.validation.accuracy_parameters import (
 
 
 def listed(lines: list[Parameters]) -> str:
-    return "\n".join(f"{p.owner:16s} {p.family:16s} {p.entries:3d} kernels, {p.total:4d} figures, most {p.most}" for p in lines)
+    return "\n".join(
+        f"{p.owner:16s} {p.family:16s} {p.entries:3d} kernels, {p.total:4d} figures, most {p.most}" for p in lines
+    )
 
 
 def test_architectures_carry_at_most_twenty_efficiencies():

@@ -32,7 +32,7 @@ BOUNDS = {
     "sequence": (2e-7, 5e-5),
     "first_token": (1e-3, 0.2),
     "eager_layer": (1e-5, 1.5e-3),
-    "prompt_share": (0.5, 1.0),
+    "prompt_share": (0.7, 1.0),
 }
 TTFT_WEIGHT, SOFT, PRIOR = 0.6, 0.15, 0.05
 ROWS, MOST_CLIENTS, SEED = 140, 256, 7
@@ -41,7 +41,12 @@ ROWS, MOST_CLIENTS, SEED = 140, 256, 7
 def training_rows(table: pd.DataFrame, runtime: str, rows: int = 0) -> pd.DataFrame:
     """Closed-loop engine rows of ``runtime`` (tier A, aggregated), evenly over models and devices."""
     clients = pd.to_numeric(table["concurrency"], errors="coerce")
-    keep = (table["tier"] == "A") & (table["mode"] == "agg") & (table["arrival"] == "closed_loop") & (clients <= MOST_CLIENTS)
+    keep = (
+        (table["tier"] == "A")
+        & (table["mode"] == "agg")
+        & (table["arrival"] == "closed_loop")
+        & (clients <= MOST_CLIENTS)
+    )
     keep &= table["framework"].map(canonical_runtime).eq(runtime) & ~table["id"].isin(SUSPECT)
     part = table[keep].sample(frac=1.0, random_state=SEED)
     turn = part.groupby(["model", "device", "weight_precision"]).cumcount()

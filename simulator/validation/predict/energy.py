@@ -127,5 +127,3 @@ def _static(fleet: Fleet, key: Key, batch: Floats, isl: Floats, osl: Floats) -> 
     prompt, _ = activity(*place, StepShape("prefill", batch, isl, isl))
     step, _ = activity(*place, StepShape("decode", batch, 1, np.round(isl + osl / 2)))
     return prompt.plus(step, np.maximum(osl - 1, 1)), batch * osl
-
-

@@ -58,4 +58,6 @@ def family_of(columns: Iterable[str], file: str) -> Family:
         return max(fitting, key=lambda f: len(f.columns))
     nearest = max(FAMILIES, key=lambda f: len(f.columns & present) - 0.01 * len(f.columns))
     missing = ", ".join(sorted(nearest.columns - present))
-    raise fail(file, 1, "columns", f"no measurement family has these columns; nearest is {nearest.name}, missing {missing}")
+    raise fail(
+        file, 1, "columns", f"no measurement family has these columns; nearest is {nearest.name}, missing {missing}"
+    )

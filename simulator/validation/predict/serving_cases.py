@@ -127,7 +127,9 @@ def _aggregated(fleet: Fleet, case: Case) -> Found:
     ranks = key.layout.dp * key.layout.pp
     limits = _limits(fleet, key)
     if load.closed:
-        limits["max_sequences"] = max(count(case.row["max_batch"]) if count(case.row["batch_is_derived"]) == 0 else 0, 0) or 1 << 20
+        limits["max_sequences"] = (
+            max(count(case.row["max_batch"]) if count(case.row["batch_is_derived"]) == 0 else 0, 0) or 1 << 20
+        )
         limits["poll_steps"] = _poll_steps(fleet, key, load.concurrency * workers.replicas)
     most = min(load.concurrency, int(limits["max_sequences"]))
     engine = fleet.engine(key, -(-most // ranks), accepted=case.accepted, **limits)
@@ -192,7 +194,9 @@ def _decode_only(fleet: Fleet, case: Case) -> Found:
     isl, osl = max(count(case.row["isl"], 1024), 1), count(case.row["osl"])
     context = isl + osl / 2
     batch = count(case.row["max_batch"]) * workers.layout.devices // case.per_device
-    engine = fleet.engine(key, max(batch // key.layout.dp, SATURATED_BATCH if not batch else 1), ("decode",), accepted=case.accepted)
+    engine = fleet.engine(
+        key, max(batch // key.layout.dp, SATURATED_BATCH if not batch else 1), ("decode",), accepted=case.accepted
+    )
     if not batch:
         batch = largest_batch(engine, context, SATURATED_BATCH * key.layout.dp)
     return Found(decode_phase(engine, batch, context), workers.replicas, case.devices, "derived")
@@ -203,7 +207,9 @@ def _under_slo(fleet: Fleet, case: Case) -> Found:
     layout = Layout(dp=32, ep=32) if case.experts else Layout(tp=8)
     engine = fleet.engine(case.key(layout), SATURATED_BATCH, accepted=case.accepted)
     each = lengths(case.row)
-    batch = largest_batch(engine, each.isl + each.osl / 2, SATURATED_BATCH * layout.dp, float(bound[1]) * 1e-3 if bound else 1.0)
+    batch = largest_batch(
+        engine, each.isl + each.osl / 2, SATURATED_BATCH * layout.dp, float(bound[1]) * 1e-3 if bound else 1.0
+    )
     outcome = serve(engine, Load(each, 2 * batch + 1, batch))
     return Found(outcome, case.devices // layout.devices, case.devices, "estimated", case.devices // layout.devices)
 
@@ -224,7 +230,9 @@ def _decode_step(fleet: Fleet, case: Case) -> Found:
     key = case.key(workers.layout)
     batch = max(count(case.row["max_batch"]), 1)
     engine = fleet.engine(key, batch, ("decode",))
-    return Found(decode_phase(engine, batch, max(count(case.row["isl"], 1024), 1)), workers.replicas, case.devices, "derived")
+    return Found(
+        decode_phase(engine, batch, max(count(case.row["isl"], 1024), 1)), workers.replicas, case.devices, "derived"
+    )
 
 
 def _static(fleet: Fleet, case: Case) -> Found:

@@ -109,7 +109,9 @@ class Fleet:
         capacity = d.device.memory.capacity / d.ranks_per_device * MEMORY_SHARE - RESERVED_BYTES
         return memory(d.model, key.layout, self.formats(key)).cache_tokens(capacity)
 
-    def engine(self, key: Key, largest: int, phases: tuple[str, ...] = ("decode", "prefill"), **limits: float) -> Engine:
+    def engine(
+        self, key: Key, largest: int, phases: tuple[str, ...] = ("decode", "prefill"), **limits: float
+    ) -> Engine:
         """The engine of ``key``; largest: sequences of a rank its decode table covers."""
         d = self.deployment(key)
         host = self.hosts.get(d.runtime.name) or d.runtime.host or NO_HOST

@@ -42,9 +42,14 @@ def formats_for(model: Model, label: str, device: Device, runtime: str) -> Forma
     chosen = replace(chosen, **_cache(chosen, label, device, runtime))
     rates = peak_flops(device).keys()
     if chosen.experts == "mxfp4" and device.vendor == "nvidia" and "fp4" not in rates:
-        chosen = replace(chosen, experts="mxfp4_a16", dispatch="bfloat16")  # Triton and Marlin kernels keep 16-bit activations
+        chosen = replace(
+            chosen, experts="mxfp4_a16", dispatch="bfloat16"
+        )  # Triton and Marlin kernels keep 16-bit activations
     if "fp8" not in rates and "int8" in rates and device.vendor == "nvidia" and label in ("fp8", "native"):
-        chosen = replace(chosen, **{p: "w8a16" for p in SCHEMED if getattr(chosen, p) in ("fp8", "fp8_block") and p != "index_scores"})
+        chosen = replace(
+            chosen,
+            **{p: "w8a16" for p in SCHEMED if getattr(chosen, p) in ("fp8", "fp8_block") and p != "index_scores"},
+        )
     return supported(chosen, rates)
 
 
@@ -93,6 +98,10 @@ def _cache(chosen: Formats, label: str, device: Device, runtime: str) -> dict[st
     """KV cache format: FP8 where recipes quantise and the attention kernels of the stack read it."""
     narrow = label in ("fp4", "fp8", "native")
     blackwell = device.vendor == "nvidia" and device.architecture.startswith("blackwell")
-    if narrow and (blackwell or (runtime == "trtllm" and "fp8" in peak_flops(device))) and chosen.kv_cache == "bfloat16":
+    if (
+        narrow
+        and (blackwell or (runtime == "trtllm" and "fp8" in peak_flops(device)))
+        and chosen.kv_cache == "bfloat16"
+    ):
         return {"kv_cache": "fp8", "core": "fp8"}
     return {}

@@ -18,7 +18,20 @@ _NAMES = {
     "r1": "deepseek-r1",
     "kimi-k2-thinking": "kimi-k2.5",
 }
-_SUFFIXES = ("-instruct", "-thinking", "-2507", "-it", "-fp8", "-nvfp4", "-awq", "-fp4", "-exp", "-16e", "-128e", "-17b")
+_SUFFIXES = (
+    "-instruct",
+    "-thinking",
+    "-2507",
+    "-it",
+    "-fp8",
+    "-nvfp4",
+    "-awq",
+    "-fp4",
+    "-exp",
+    "-16e",
+    "-128e",
+    "-17b",
+)
 
 
 def number(text: object) -> float:
@@ -37,7 +50,9 @@ def count(text: object, default: int = 0) -> int:
 
 def model_name(text: str, known: frozenset[str]) -> str:
     """Bundled model behind a published id: organisation, remarks and quantisation suffixes left out."""
-    bare = re.split(r"[\s(]", text.rpartition("/")[2] if text.count("/") == 1 else text.split("/")[1] if "/" in text else text)[0].lower()
+    bare = re.split(
+        r"[\s(]", text.rpartition("/")[2] if text.count("/") == 1 else text.split("/")[1] if "/" in text else text
+    )[0].lower()
     bare = bare.removeprefix("nvidia-")
     seen = [bare]
     while True:
