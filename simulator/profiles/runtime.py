@@ -37,7 +37,8 @@ class Runtime:
     passes it applies, in order. host: only of stacks that serve. aliases: other spellings of its name. closest: stacks
     whose kernels stand in, best first, where it has none of a family. reference: it stands in for stacks of its vendors
     that nobody described. fused_experts: formats whose expert layers it runs as the one fused call that its kernel
-    table "moe" describes; others are costed product by product.
+    table "moe" describes; others are costed product by product. output_reserve: share of a request's output that
+    admission sets aside in the KV cache (1 = no request is ever evicted).
     """
 
     name: str
@@ -50,4 +51,5 @@ class Runtime:
     closest: tuple[str, ...] = ()
     reference: bool = False
     fused_experts: tuple[str, ...] = ()
+    output_reserve: Ratio = 1.0
     description: str = ""

@@ -77,8 +77,9 @@ class ClosedLoop:
         osl, isl = np.array(self.osl), np.array(self.isl)
         constant = self.engine.frontend.first_token
         ttft = float(np.average(first - sent, weights=weights)) + constant
-        long = osl > 1
-        tpot = float(np.average((done - first)[long] / (osl[long] - 1), weights=weights[long])) if long.any() else 0.0
+        each = (done - first) / np.maximum(osl - 1, 1)
+        ttft += (self.engine.stream_steps - 1) * float(np.average(each, weights=weights))
+        tpot = float(np.average(each[osl > 1], weights=weights[osl > 1])) if (osl > 1).any() else 0.0
         latency = float(np.average(done - sent, weights=weights)) + constant
         rate = self.load.concurrency / latency if self.load.closed else self.count / (float(done.max()) + constant)
         return Outcome(ttft, tpot, rate * float(osl.mean()), rate * float(isl.mean()))
@@ -96,13 +97,17 @@ class ClosedLoop:
         while self.queue and self.queue[0][0] <= self.now:
             request = self.queue[0][1]
             active = len(self.running) + len(self.partial)
-            need = self.isl[request] + self.osl[request]
+            need = self._reserved(request)
             self.blocked = active >= engine.max_sequences or (active > 0 and self.cached + need > limit)
             if self.blocked:
                 return
             self.queue.popleft()
             self.cached += need
             self.partial.append([request, 0])
+
+    def _reserved(self, request: int) -> float:
+        """Cache tokens that admission counts for a request."""
+        return self.isl[request] + self.engine.output_reserve * self.osl[request]
 
     def _chunks(self, budget: float) -> list[tuple[int, int, int]]:
         """(request, new tokens, cached tokens) of the next step, first come first served."""
@@ -177,6 +182,6 @@ class ClosedLoop:
 
     def _finish(self, request: int) -> None:
         self.done[request] = self.now
-        self.cached -= self.isl[request] + self.osl[request]
+        self.cached -= self._reserved(request)
         self.finished += 1
         self._issue(self.now + self.engine.frontend.first_token)

@@ -23,8 +23,9 @@ class Engine:
 
     ranks: attention-data-parallel ranks, requests are spread evenly. host_step, host_sequence: seconds per step and per running
     sequence of a rank. token_budget: new tokens of a step on one rank. max_sequences: running requests of the replica.
-    cache_tokens: KV capacity of one rank in tokens. schedule: prompts share steps with decodes, or get steps of their own.
-    poll_steps: decode steps between two looks at the queue of arrivals. accepted: tokens kept per decode step.
+    cache_tokens: KV capacity of one rank in tokens. output_reserve: share of a request's output that admission sets aside. schedule: prompts share steps with decodes, or get steps of their own.
+    poll_steps: decode steps between two looks at the queue of arrivals. stream_steps: decode steps whose tokens are sent together,
+    so that a client waits for them all before it sees the first. accepted: tokens kept per decode step.
     eager: host seconds to launch a step that no graph replays: one with prompts, and if graphs is False every step.
     prompt_share: see profiles.runtime.Host.
     """
@@ -36,9 +37,11 @@ class Engine:
     token_budget: int
     max_sequences: int
     cache_tokens: float
+    output_reserve: float = 1.0
     schedule: Literal["mixed", "prefill_first"] = "mixed"
     ranks: int = 1
     poll_steps: int = 1
+    stream_steps: int = 1
     accepted: float = 1.0
     eager: float = 0.0
     prompt_share: float = 1.0

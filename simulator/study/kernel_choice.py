@@ -46,7 +46,7 @@ def _choose(candidates: list[tuple[str, dict[str, str | int]]], device: Device, 
     for family, facts in candidates:
         try:
             table = load_kernels(runtime, family, device.vendor)
-            kernel = _serving(table, device.architecture, facts | {"fw": table.runtime})
+            kernel = _serving(table, device.architecture, facts | {"fw": table.runtime, "generation": device.architecture})
         except NoKernelError:
             continue
         return Choice(kernel, family, "derived" if kernel.substituted_for else "calibrated")
@@ -95,7 +95,9 @@ def _attention(term: Attention) -> list[tuple[str, dict[str, str | int]]]:
     kv = "fp8" if format_of(term.kv_dtype).bits <= 8 or "fp8" in term.kv_dtype else term.kv_dtype
     facts: dict[str, str | int] = {"phase": phase, "dtype": term.q_dtype, "kv_dtype": kv}
     if term.selected:
-        return [("dsa", facts | {"phase": f"sparse_{phase}", "op": "dsa_attn"}), ("mla", facts)]
+        pooled = np.array_equal(np.asarray(term.qk_dim), np.asarray(term.v_dim))  # V4: one vector is key and value
+        stage = "compressed" if pooled else f"sparse_{phase}"
+        return [("dsa", facts | {"phase": stage, "op": "dsa_attn"}), ("mla", facts)]
     if term.kv_shared:
         return [("mla", facts | {"op": f"mla_{phase}"})]
     gqa = ("attention", facts | {"op": f"attention_{phase}_gqa"})

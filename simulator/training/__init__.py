@@ -1,1 +1,1 @@
-"""Training: the step time of pre-training from the same operators."""
+"""Training steps: forward and backward of one micro-batch, the pipeline schedule over them, and gradient traffic."""

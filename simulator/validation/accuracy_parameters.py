@@ -69,8 +69,8 @@ def fitted_numbers() -> tuple[int, int]:
     """(efficiencies, stack values) that a fit made, each counted once however many profiles inherit it."""
     hardware, stack = set(), set()
     for name in list_names("device"):
-        for path, figure in figures_of(name).items():
-            if path.startswith("efficiencies.") and figure.kind == CALIBRATED:
+        for field, figure in figures_of(name).items():
+            if field.startswith("efficiencies.") and figure.kind == CALIBRATED:
                 hardware.add((figure.file, figure.line))
     for _, _, path in _files():
         for place, figure in kernel_file.figures_in(path).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from simulator.validation.calibrate_result import FitResult, FittedFigure, Slot, Split, gathered, scored, with_unknown
+from simulator.validation.calibrate_result import FitResult, Slot, Split, fitted_figure, gathered, scored, with_unknown
 from simulator.validation.calibrate_trial import figures_of_keys, fit_trial
 from simulator.validation.fit import gpu_attention, gpu_elementwise, gpu_matmul
 from simulator.validation.fit.group_fit import Case, Fit, Key, Prior, rows_per_key
@@ -31,17 +31,14 @@ def fit_matrix(folder: Path, split: Split, rounds: int = 8) -> FitResult:
             before, after = sample.predict({}), sample.predict(values)
             held_rows, known = rows.table.iloc[sample.rows.index], _entry(sample) in seen
             parts.append(scored(held_rows, rows.family, sample.seconds, before, after, known))
-    return FitResult(gathered(parts), tuple(_figure(f, fitted[f.key], counts[f.key]) for f in free))
+    return FitResult(
+        gathered(parts), tuple(fitted_figure(f.figure, f.name, fitted[f.key], counts[f.key]) for f in free)
+    )
 
 
 def _slot(free: Free) -> Slot:
     architecture = Path(free.figure.file).stem.replace("-", "_") if free.hardware else ""
     return Slot(free.name, free.figure.value, architecture)
-
-
-def _figure(free: Free, value: float, rows: int) -> FittedFigure:
-    figure = free.figure
-    return FittedFigure(figure.file, f"line {figure.line} {free.name}", figure.unit, figure.value, value, rows)
 
 
 def _entry(sample: Sample) -> tuple[str, int]:

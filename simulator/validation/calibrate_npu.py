@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from simulator.validation.calibrate_result import FitResult, FittedFigure, Slot, Split, gathered, scored, with_unknown
+from simulator.validation.calibrate_result import FitResult, Slot, Split, fitted_figure, gathered, scored, with_unknown
 from simulator.validation.fit import ascend, tpu
 from simulator.validation.fit.least_squares import Problem, fit, row_counts, seconds_of
-from simulator.validation.fit.parameters import Parameter, chosen
+from simulator.validation.fit.parameters import chosen
 from simulator.validation.fit.tables import Stage, problem_of
 from simulator.validation.predict.tpu_ascend import BUNDLED, Group
 
@@ -61,14 +61,10 @@ def _stage(
             family = str(rows["family"].iloc[at[0]])
             known = _entry(group) in seen
             parts.append(scored(rows.iloc[at], family, problem.measured[at], before[at], after[at], known))
-    figures = [_figure(p, v, counts[p]) for p, v in fitted.items()]
+    figures = [fitted_figure(p.figure, p.name, v, counts[p]) for p, v in fitted.items()]
     return FitResult(gathered(parts), tuple(figures))
 
 
 def _entry(group: Group) -> tuple[str, int]:
     """Family and kernel entry that serve a group."""
     return group.family, chosen(group, BUNDLED.device(group.device, group.unit))[0]
-
-
-def _figure(p: Parameter, value: float, rows: int) -> FittedFigure:
-    return FittedFigure(p.figure.file, f"line {p.figure.line} {p.name}", p.figure.unit, p.figure.value, value, rows)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from simulator.profiles import Figure, kernel_file
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -114,6 +117,19 @@ def _of_kin(known: Mapping[K, float], names: Mapping[K, str], key: K, place: Cal
     near = [(abs(place(k)[1] - number), k) for k in kin if place(k)[0] == file]
     chosen = [k for d, k in near if d == min(d for d, _ in near)] or kin
     return float(np.exp(np.mean([np.log(known[k]) for k in chosen]))) if chosen else None
+
+
+def fitted_figure(figure: Figure, name: str, value: float, rows: int) -> FittedFigure:
+    """``figure`` (an efficiency or a kernel's value called ``name``) after a fit on ``rows`` rows."""
+    place = f"efficiencies.{name}"
+    if "runtimes" in Path(figure.file).parts:
+        lines = {
+            f.line: at
+            for at, f in kernel_file.figures_in(Path(figure.file)).items()
+            if f.file == figure.file and at.endswith(f".{name}")
+        }
+        place = lines[figure.line]
+    return FittedFigure(figure.file, place, figure.unit, figure.value, value, rows)
 
 
 def errors_of(scores: pd.DataFrame, column: str = "predicted") -> Array:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from simulator.profiles import kernel_file
-from simulator.profiles.figures import Figure
-from simulator.validation.calibrate_result import FitResult, FittedFigure, Slot, Split, gathered, scored, with_unknown
+from simulator.profiles import figures_of, kernel_file, list_names, load_device
+from simulator.validation.calibrate_result import (
+    FitResult,
+    FittedFigure,
+    Slot,
+    Split,
+    fitted_figure,
+    gathered,
+    scored,
+    with_unknown,
+)
 from simulator.validation.fit.group_fit import Key as GroupKey
 from simulator.validation.fit.trial import Key, Observed, Trial, fit, path_of
 
@@ -75,24 +85,20 @@ def figures_of_keys(
     start: Mapping[Any, float], fitted: Mapping[Any, float], counts: Mapping[Any, int]
 ) -> tuple[FittedFigure, ...]:
     """The figures behind fitted keys of trial and attention fits."""
-    return tuple(
-        FittedFigure(_file(k), _place(k), _unit(k), start[k], fitted[k], counts.get(k, 0)) for k in sorted(fitted)
-    )
+    return tuple(_figure(k, start[k], fitted[k], counts.get(k, 0)) for k in sorted(fitted))
 
 
-def _file(key: Key | GroupKey) -> str:
-    return f"workloads/runtimes/{key.file}.yaml" if key.entry >= 0 else key.file
+def _figure(key: Key | GroupKey, before: float, value: float, rows: int) -> FittedFigure:
+    if key.entry >= 0:
+        own = f"architectures.{key.override}." if key.override else ""
+        figure = kernel_file.figures_in(path_of(key.file))[f"kernels.{key.entry}.{own}values.{key.name}"]
+    elif key.override:  # start or hop latency of a tier, shared by the systems of one link generation
+        return FittedFigure(key.file, f"{key.override}.{key.name}", "s", before, value, rows)
+    else:
+        figure = figures_of(_device_of(key.file))[f"efficiencies.{key.name}"]
+    return fitted_figure(replace(figure, value=before), key.name, value, rows)
 
 
-def _place(key: Key | GroupKey) -> str:
-    if key.entry < 0:
-        return f"tiers.{key.override}.{key.name}" if key.override else f"efficiencies.{key.name}"
-    own = f"architectures.{key.override}." if key.override else ""
-    return f"kernels.{key.entry}.{own}values.{key.name}"
-
-
-def _unit(key: Key | GroupKey) -> str:
-    if key.entry < 0:
-        return "s" if key.override else ""
-    figures: Mapping[str, Figure] = kernel_file.figures_in(path_of(key.file))
-    return figures[_place(key)].unit
+@lru_cache(maxsize=32)
+def _device_of(architecture: str) -> str:
+    return next(name for name in list_names("device") if load_device(name).architecture == architecture)

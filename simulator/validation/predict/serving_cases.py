@@ -34,6 +34,7 @@ SATURATED_BATCH = 1024
 PROMPTS_PER_CLIENT = 10
 POISSON_REQUESTS = 600
 DRIFT = 0.07
+STREAM = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +131,22 @@ def _aggregated(fleet: Fleet, case: Case) -> Found:
         limits["max_sequences"] = (
             max(count(case.row["max_batch"]) if count(case.row["batch_is_derived"]) == 0 else 0, 0) or 1 << 20
         )
-        limits["poll_steps"] = _poll_steps(fleet, key, load.concurrency * workers.replicas)
+        limits |= _recipe(fleet, key, load.concurrency * workers.replicas)
     most = min(load.concurrency, int(limits["max_sequences"]))
     engine = fleet.engine(key, -(-most // ranks), accepted=case.accepted, **limits)
     return Found(serve(engine, load), workers.replicas, case.devices, "derived", workers.replicas)
 
 
-def _poll_steps(fleet: Fleet, key: Key, clients: int) -> int:
-    """Decode steps between looks at new requests (SGLang's scheduler-recv-interval, 1 unless the recipe sets it).
+def _recipe(fleet: Fleet, key: Key, clients: int) -> dict[str, float]:
+    """Launch options of public recipes that decide when clients see a first token.
 
-    Source: public InferenceX launch scripts of DeepSeek and Qwen3.5 on Blackwell: 10 below 16 clients, else 30.
+    SGLang with DeepSeek and Qwen3.5 on Blackwell: scheduler-recv-interval 10 below 16 clients, else 30; stream-interval 10.
+    Source: public InferenceX launch scripts.
     """
     blackwell = fleet.deployment(key).device.architecture.startswith("blackwell")
     if key.runtime == "sglang" and blackwell and key.model.startswith(("deepseek", "qwen3.5")):
-        return 10 if clients < 16 else 30
-    return 1
+        return {"poll_steps": 10 if clients < 16 else 30, "stream_steps": STREAM}
+    return {}
 
 
 def _load(case: Case, replicas: int) -> Load:

@@ -132,6 +132,8 @@ class Fleet:
             schedule=d.runtime.schedule,
             ranks=ranks,
             poll_steps=int(limits.get("poll_steps", 1)),
+            stream_steps=int(limits.get("stream_steps", 1)),
+            output_reserve=d.runtime.output_reserve,
             accepted=limits.get("accepted", 1.0),
             eager=d.model.num_layers * kernels_per_layer(d.model) * host.eager_layer,
             prompt_share=host.prompt_share,
