@@ -10,7 +10,11 @@ from simulator.serving.step_table import StepTable
 
 @dataclass(frozen=True, slots=True)
 class Frontend:
-    """Client side and API server. first_token: seconds added to every first token (transport, detokenizer). request, prompt_token: seconds one server spends on a request and on each of its prompt tokens."""
+    """Client side and API server.
+
+    first_token: seconds added to every first token (transport, detokenizer). request, prompt_token: seconds one server
+    spends on a request and on each of its prompt tokens.
+    """
 
     first_token: float
     request: float
@@ -23,7 +27,8 @@ class Engine:
 
     ranks: attention-data-parallel ranks, requests are spread evenly. host_step, host_sequence: seconds per step and per running
     sequence of a rank. token_budget: new tokens of a step on one rank. max_sequences: running requests of the replica.
-    cache_tokens: KV capacity of one rank in tokens. output_reserve: share of a request's output that admission sets aside. schedule: prompts share steps with decodes, or get steps of their own.
+    cache_tokens: KV capacity of one rank in tokens. output_reserve: share of a request's output that admission sets aside.
+    schedule: prompts share steps with decodes, or get steps of their own.
     poll_steps: decode steps between two looks at the queue of arrivals. stream_steps: decode steps whose tokens are sent together,
     so that a client waits for them all before it sees the first. accepted: tokens kept per decode step.
     eager: host seconds to launch a step that no graph replays: one with prompts, and if graphs is False every step.

@@ -46,7 +46,9 @@ def _choose(candidates: list[tuple[str, dict[str, str | int]]], device: Device, 
     for family, facts in candidates:
         try:
             table = load_kernels(runtime, family, device.vendor)
-            kernel = _serving(table, device.architecture, facts | {"fw": table.runtime, "generation": device.architecture})
+            kernel = _serving(
+                table, device.architecture, facts | {"fw": table.runtime, "generation": device.architecture}
+            )
         except NoKernelError:
             continue
         return Choice(kernel, family, "derived" if kernel.substituted_for else "calibrated")

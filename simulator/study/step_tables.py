@@ -62,7 +62,7 @@ def decode_table(
 def prefill_table(deployment: Deployment, layout: Layout, formats: Formats, machine: Machine) -> PrefillTable:
     """Prefill steps of one prompt chunk a rank."""
     count = int(np.log2(LARGEST_PREFILL / SMALLEST_PREFILL)) + 1
-    tokens = SMALLEST_PREFILL * 2.0 ** np.arange(count)
+    tokens = np.asarray(SMALLEST_PREFILL * 2.0 ** np.arange(count), dtype=np.float64)
     pasts = np.array(PASTS, dtype=np.float64)
     t, p = (x.ravel() for x in np.meshgrid(tokens, pasts, indexing="ij"))
     graph = folded(deployment, layout, formats, StepShape("prefill", 1, t, t + p))
@@ -70,8 +70,9 @@ def prefill_table(deployment: Deployment, layout: Layout, formats: Formats, mach
     total = np.broadcast_to(step_seconds(graph, costs), t.shape).reshape(len(tokens), len(pasts))
     scores = {i for i, c in costs.items() if any(isinstance(x, Attention | IndexScores | TopK) for x in c.work)}
     core = np.broadcast_to(_sum(graph, costs, scores), t.shape).reshape(total.shape)
-    linear = total[:, 0] - core[:, 0]
-    return PrefillTable(tokens, pasts, linear, np.maximum(total - linear[:, None], 0.0))
+    linear = np.asarray(total[:, 0] - core[:, 0], dtype=np.float64)
+    rest = np.asarray(np.maximum(total - linear[:, None], 0.0), dtype=np.float64)
+    return PrefillTable(tokens, pasts, linear, rest)
 
 
 def folded(deployment: Deployment, layout: Layout, formats: Formats, step: StepShape) -> Graph:

@@ -39,7 +39,8 @@ def bands_text(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]]) -> str
     factors = _present(present) | widening(left_out)
     lines = [HEADER + "bands:"]
     for family, part in kernels.groupby("family", sort=True):
-        lines += [f"  {family}:", *_vendors(part)]
+        vendors = _vendors(part)
+        lines += [f"  {family}:", *vendors] if vendors else []
     lines += [
         f"measured_devices: [{', '.join(devices)}]",
         f"measured_architectures: [{', '.join(architectures)}]",

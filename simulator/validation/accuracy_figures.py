@@ -47,6 +47,8 @@ UNITS = {
     "step_time_s": "s",
     "tokens_per_s_per_device": "tokens/s",
 }
+BEYOND = 3.0  # predictions farther outside the measured range are drawn on the edge
+NARROW = 60.0  # ratio of the ends of an axis below which powers of ten are too few ticks
 SHARPNESS = 150.0  # dots per inch of the points, which are drawn as an image
 
 
@@ -62,13 +64,13 @@ def scatter(rows: pd.DataFrame) -> str:
     axes.plot(line, line, color="#888888", lw=0.8)
     for device, part in sorted(known.groupby("device"), key=lambda item: -len(item[1])):
         axes.scatter(
-            part["measured"], part["predicted"], s=_area(len(known)), marker=MARKERS.get(part["vendor"].iloc[0], "o"),
+            part["measured"], part["predicted"].clip(low, high), s=_area(len(known)), marker=MARKERS.get(part["vendor"].iloc[0], "o"),
             color=COLOURS.get(str(device), INK), alpha=0.55, lw=0, rasterized=True, label=f"{device} ({len(part):,})",
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
+    _ticks(axes, low, high)
     axes.set_xlabel(f"measured, {unit}")
     axes.set_ylabel(f"predicted, {unit}")
-    axes.minorticks_off()
     _legend(axes)
     return svg(figure)
 
@@ -82,8 +84,22 @@ def _legend(axes: Any) -> None:
 
 
 def _range(known: pd.DataFrame) -> tuple[float, float]:
-    both = np.concatenate([known["measured"], known["predicted"]])
-    return float(both.min()) / 1.4, float(both.max()) * 1.4
+    """Both axes: every measured value, and predictions up to a factor beyond them."""
+    low, high = float(known["measured"].min()), float(known["measured"].max())
+    least, most = float(known["predicted"].min()), float(known["predicted"].max())
+    return max(min(low, least), low / BEYOND) / 1.3, min(max(high, most), high * BEYOND) * 1.3
+
+
+def _ticks(axes: Any, low: float, high: float) -> None:
+    """Powers of ten; also 2 and 5 of each where the axes span little."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    narrow = high / low < NARROW
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
+        if narrow:
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
 def _area(count: int) -> float:

@@ -28,10 +28,9 @@ def page(rows: pd.DataFrame, worst: Sequence[Mapping[str, Any]], left_out: Seque
         overall=summary(kernels["error"].to_numpy(dtype=np.float64)),
         devices=sorted(set(rows["device"])),
         vendors=VENDOR_NAMES,
-        headline=shown,
+        groups=_groups(rows, shown),
         missing=[r for r in headline(rows) if r["coverage"] == 0],
-        pictures=_pictures(rows, shown),
-        by_device=_matrix(rows, "device", _devices(rows)),
+        by_device=[(v, _matrix(part, "device", sorted(set(part["device"])))) for v, part in _vendors(rows)],
         by_size=_matrix(rows[rows["size"] != ""], "size", [name for name, _ in SIZES]),
         by_stack=_stacks(rows),
         worst=worst,
@@ -64,6 +63,17 @@ def shade(value: float | None) -> str:
     return next(name for limit, name in SHADES if value <= limit)
 
 
+def _groups(rows: pd.DataFrame, lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Headline lines and pictures of kernels, and of whole deployments."""
+    kernels = [r for r in lines if r["metric"] == "us"]
+    whole = [r for r in lines if r["metric"] != "us"]
+    found: list[dict[str, Any]] = [
+        {"name": "Kernels, collectives and transfers", "whole": False, "lines": kernels},
+        {"name": "Whole deployments, power and training", "whole": True, "lines": whole},
+    ]
+    return [group | {"pictures": _pictures(rows, group["lines"])} for group in found if group["lines"]]
+
+
 def _pictures(rows: pd.DataFrame, lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for line in lines:
@@ -72,10 +82,9 @@ def _pictures(rows: pd.DataFrame, lines: Sequence[Mapping[str, Any]]) -> list[di
     return found
 
 
-def _devices(rows: pd.DataFrame) -> list[str]:
-    order = {v: i for i, v in enumerate(VENDOR_NAMES)}
-    pairs = {(order.get(v, 9), d) for v, d in zip(rows["vendor"], rows["device"], strict=True)}
-    return [d for _, d in sorted(pairs)]
+def _vendors(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    parts = [(v, rows[rows["vendor"] == v]) for v in VENDOR_NAMES]
+    return [(v, part) for v, part in parts if len(part)]
 
 
 def _matrix(rows: pd.DataFrame, by: str, columns: Sequence[str]) -> dict[str, Any]:

@@ -20,16 +20,18 @@ def fit_matrix(folder: Path, split: Split, rounds: int = 8) -> FitResult:
     wanted = {f.key: _slot(f) for _, figures in test for f in figures}
     batch, free = gpu_matmul.collect(data, [~m for m in masks])
     others = {f.key: _slot(f) for f in free}
+    entries = {k: _entry(s) for s in (*batch, *(s for part, _ in test for s in part)) for k in s.values.values()}
+    seen = {_entry(s) for s in batch}
     batch, free = [s for s in batch if s.depends_on() & set(wanted)], [f for f in free if f.key in wanted]
     counts = gpu_matmul.rows_behind(batch)
     fitted = search(batch, free, rounds=rounds, sweeps=1, starts=STARTS[:1]) if free else {}
     values = with_unknown(fitted, wanted, others, lambda key: key, split.unknown)
-    seen = {_entry(sample) for sample in batch}
     parts = []
     for rows, (samples, _) in zip(data, test, strict=True):
         for sample in samples:
             before, after = sample.predict({}), sample.predict(values)
-            held_rows, known = rows.table.iloc[sample.rows.index], _entry(sample) in seen
+            held_rows = rows.table.iloc[sample.rows.index]
+            known = split.knows(sample.values.values(), fitted, seen, entries.__getitem__)
             parts.append(scored(held_rows, rows.family, sample.seconds, before, after, known))
     return FitResult(
         gathered(parts), tuple(fitted_figure(f.figure, f.name, fitted[f.key], counts[f.key]) for f in free)
@@ -55,22 +57,26 @@ def fit_attention(folder: Path, split: Split, evaluations: int = 8) -> FitResult
     wanted = {k: slot for cases in test.values() for case in cases for k, slot in _slots(case).items()}
     train = gpu_attention.cases(tables, lambda t: t.keep & ~split.held(t.rows))
     others = {k: slot for case in train for k, slot in _slots(case).items()}
+    seen = {_place(k) for k in others}
     train = [case for case in train if wanted.keys() & _slots(case).keys()]
     counts = {k: n for k, n in rows_per_key(train).items() if k in wanted}
     problem = _attention_problem(train, set(counts))
     if counts:
         problem.run(evaluations)
     fitted = problem.values()
-    seen = {(k.file, k.entry) for k in fitted}
-    values = with_unknown(fitted, wanted, others, lambda k: (k.file, k.entry), split.unknown)
+    values = with_unknown(fitted, wanted, others, _place, split.unknown)
     parts = []
     for table in tables:
         rows = table.rows[split.held(table.rows)].reset_index(drop=True)
         for case in test[table.family]:
-            known = {(k.file, k.entry) for k in case.keys.values()} <= seen
+            known = split.knows(case.keys.values(), fitted, seen, _place)
             inside = rows.iloc[case.group.index]
             parts.append(scored(inside, table.family, case.seconds, case.predict({}), case.predict(values), known))
     return FitResult(gathered(parts), figures_of_keys(problem.start, fitted, counts))
+
+
+def _place(key: Key) -> tuple[str, int]:
+    return key.file, key.entry
 
 
 def _slots(case: Case) -> dict[Key, Slot]:

@@ -9,9 +9,8 @@ from pathlib import Path
 from simulator.validation.calibrate_result import FitResult, Slot, Split, fitted_figure, gathered, scored, with_unknown
 from simulator.validation.fit import ascend, tpu
 from simulator.validation.fit.least_squares import Problem, fit, row_counts, seconds_of
-from simulator.validation.fit.parameters import chosen
+from simulator.validation.fit.parameters import Parameter
 from simulator.validation.fit.tables import Stage, problem_of
-from simulator.validation.predict.tpu_ascend import BUNDLED, Group
 
 
 def fit_tpu(folder: Path, split: Split, evaluations: int = 8) -> FitResult:
@@ -42,29 +41,36 @@ def _stage(
     mask = split.held(rows)
     if not mask.any():
         return FitResult(gathered(()), ())
-    whole = Problem(problem.groups, problem.measured, mask, problem.parameters)
-    every = [p for p, n in row_counts(whole).items() if n]
-    part = Problem(problem.groups, problem.measured, problem.used & ~mask, every)
-    counts = {p: n for p, n in row_counts(part).items() if n}
-    groups = [problem.groups[g] for g in sorted({g for touched in part.touches() for g in touched})]
-    part = Problem(groups, part.measured, part.used, list(counts))
-    fitted = fit(part, evaluations) if counts else {}
     slots = {p: Slot(p.name, p.figure.value, p.architecture if p.entry < 0 else "") for p in problem.parameters}
-    wanted = {p: slots[p] for p in every}
-    values = with_unknown(fitted, wanted, slots, lambda p: (p.family, p.entry), split.unknown)
-    seen = {_entry(g) for g in problem.groups if part.used[g.index].any()}
+    held = row_counts(replace(problem, used=mask))
+    others = {p: n for p, n in row_counts(replace(problem, used=problem.used & ~mask)).items() if n}
+    wanted = {p: slot for p, slot in slots.items() if held[p]}
+    counts = {p: n for p, n in others.items() if p in wanted}
+    part = replace(problem, used=problem.used & ~mask, parameters=list(counts))
+    groups = [problem.groups[g] for g in sorted({g for touched in part.touches() for g in touched})]
+    fitted = fit(replace(part, groups=groups), evaluations) if counts else {}
+    values = with_unknown(fitted, wanted, slots, _place, split.unknown)
     before, after = seconds_of(problem, {}), seconds_of(problem, values)
+    behind = _values_behind(problem)
+    seen = {_place(p) for p in others}
     parts = []
-    for group in problem.groups:
+    for group, keys in zip(problem.groups, behind, strict=True):
         at = group.index[mask[group.index]]
         if len(at):
-            family = str(rows["family"].iloc[at[0]])
-            known = _entry(group) in seen
+            family, known = str(rows["family"].iloc[at[0]]), split.knows(keys, fitted, seen, _place)
             parts.append(scored(rows.iloc[at], family, problem.measured[at], before[at], after[at], known))
     figures = [fitted_figure(p.figure, p.name, v, counts[p]) for p, v in fitted.items()]
     return FitResult(gathered(parts), tuple(figures))
 
 
-def _entry(group: Group) -> tuple[str, int]:
-    """Family and kernel entry that serve a group."""
-    return group.family, chosen(group, BUNDLED.device(group.device, group.unit))[0]
+def _values_behind(problem: Problem) -> list[set[Parameter]]:
+    """Stack values that each group depends on."""
+    found: list[set[Parameter]] = [set() for _ in problem.groups]
+    for parameter, groups in zip(problem.parameters, problem.touches(), strict=True):
+        for g in groups if parameter.entry >= 0 else ():
+            found[g].add(parameter)
+    return found
+
+
+def _place(parameter: Parameter) -> tuple[str, int]:
+    return parameter.family, parameter.entry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -38,10 +38,24 @@ def no_rule(slot: Slot) -> float | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Which rows of a table a fit may not see, and what is known of figures that no other row informs."""
+    """Which rows of a table a fit may not see, and what is known of figures that no other row informs.
+
+    sisters: a row counts as known only if every stack value behind it was fitted on other rows (devices of its generation
+    that stay); else it is enough that its kernel was seen on some device.
+    """
 
     held: Callable[[pd.DataFrame], Mask]
     unknown: Unknown = no_rule
+    sisters: bool = True
+
+    def knows(
+        self, keys: Iterable[K], fitted: Container[K], seen: Container[Place], place: Callable[[K], Place]
+    ) -> bool:
+        """Whether a row that depends on the stack values ``keys`` counts as known.
+
+        fitted: values that other rows inform. seen: (file, kernel entry) that served any other row; place: that of a key.
+        """
+        return all(k in fitted if self.sisters else place(k) in seen for k in keys)
 
 
 SCORES = ("id", "family", "device", "measured", "before", "predicted", "known")
@@ -63,7 +77,7 @@ class FittedFigure:
 class FitResult:
     """scores: rows the fit did not see, with columns SCORES (seconds). figures: what was fitted on the others.
 
-    known: False where no row of the fit ran the kernel of a row; its values were then taken from similar kernels.
+    known: False where no row of the fit informs the kernel of a row; its values were then taken from similar kernels.
     """
 
     scores: pd.DataFrame

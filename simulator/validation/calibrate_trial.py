@@ -48,14 +48,15 @@ def fit_trial(
     test, train = observed(held), observed(others)
     in_test = _touched(test, start)
     wanted = {k: _slot(k, start[k]) for k in start if in_test[k]}
-    in_train = _touched(train, {k: start[k] for k in wanted}, start)
-    counts = {k: n for k, cases in in_train.items() if (n := sum(len(train[i].seconds) for i in cases))}
+    in_train = _touched(train, start)
+    counts = {k: n for k in wanted if (n := sum(len(train[i].seconds) for i in in_train[k]))}
     used = sorted({i for k in counts for i in in_train[k]})
     fitted = fit([train[i] for i in used], {k: start[k] for k in counts}, evaluations=evaluations) if counts else {}
-    seen = {(k.file, k.entry) for k in fitted}
-    alone = {i for k in wanted if k.entry >= 0 and (k.file, k.entry) not in seen for i in in_test[k]}
+    seen = {_place(k) for k, cases in in_train.items() if cases}
+    lonely = [k for k in wanted if k.entry >= 0 and not split.knows([k], fitted, seen, _place)]
+    alone = {i for k in lonely for i in in_test[k]}
     slots = {k: _slot(k, v) for k, v in start.items()}
-    values = {**start, **with_unknown(fitted, wanted, slots, lambda k: (k.file, k.entry), split.unknown)}
+    values = {**start, **with_unknown(fitted, wanted, slots, _place, split.unknown)}
     parts = []
     for i, (case, (_, group)) in enumerate(zip(test, groups(held), strict=True)):
         before, after = case.predict(Trial(start)), case.predict(Trial(values))
@@ -63,19 +64,20 @@ def fit_trial(
     return FitResult(gathered(parts), figures_of_keys(start, fitted, counts))
 
 
+def _place(key: Key) -> tuple[str, int]:
+    return key.file, key.entry
+
+
 def _slot(key: Key, present: float) -> Slot:
     return Slot(key.name, present, key.file if key.entry < 0 else "")
 
 
-def _touched(
-    cases: Sequence[Observed], keys: Mapping[Key, float], values: Mapping[Key, float] | None = None
-) -> dict[Key, list[int]]:
-    """Positions of the cases whose prediction depends on each of ``keys``, at ``values`` (default: ``keys``)."""
-    present = dict(values or keys)
-    base = [case.predict(Trial(present)) for case in cases]
+def _touched(cases: Sequence[Observed], values: Mapping[Key, float]) -> dict[Key, list[int]]:
+    """Positions of the cases whose prediction depends on each of ``values``."""
+    base = [case.predict(Trial(values)) for case in cases]
     found: dict[Key, list[int]] = {}
-    for key in keys:
-        moved = Trial({**present, key: present[key] * NUDGE})
+    for key, value in values.items():
+        moved = Trial({**values, key: value * NUDGE})
         near = [i for i, case in enumerate(cases) if not case.uses or key.file in case.uses]
         found[key] = [i for i in near if bool((np.abs(cases[i].predict(moved) / base[i] - 1.0) > SAME).any())]
     return found

@@ -75,7 +75,9 @@ def scores_of(case: Case, fit: Fit, folder: Path) -> pd.DataFrame:
     """Score lines of the rows left out."""
     names = frozenset(case.devices)
     unknown = no_rule if case.kind == DEVICE else new_generation(case.devices[0], case.stand_in)
-    split = Split(lambda rows: np.asarray(rows["device"].isin(names).to_numpy(), dtype=np.bool_), unknown)
+    split = Split(
+        lambda rows: np.asarray(rows["device"].isin(names).to_numpy(), dtype=np.bool_), unknown, case.kind == DEVICE
+    )
     scores = fit(folder, split).scores
     return _with_sisters(case, scores, folder) if case.kind == DEVICE else scores
 

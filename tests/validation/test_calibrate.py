@@ -48,7 +48,9 @@ def test_a_device_left_out_stays_out(tmp_path: Path):
 
 def test_a_gpu_left_out_stays_out(tmp_path: Path):
     honest = fit_matrix(copied(tmp_path / "a", ("grouped_gemm",)), without("h800-sxm"), rounds=2).scores
-    spoiled = fit_matrix(copied(tmp_path / "b", ("grouped_gemm",), "h800-sxm", 10.0), without("h800-sxm"), rounds=2).scores
+    spoiled = fit_matrix(
+        copied(tmp_path / "b", ("grouped_gemm",), "h800-sxm", 10.0), without("h800-sxm"), rounds=2
+    ).scores
     assert spoiled["predicted"].tolist() == pytest.approx(honest["predicted"].tolist(), rel=1e-12)
 
 

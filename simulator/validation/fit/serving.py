@@ -70,7 +70,7 @@ def fit(table: pd.DataFrame, runtime: str, fleet: Fleet | None = None) -> tuple[
     start = load_runtime(runtime).host
     if start is None:
         raise ValueError(f"{runtime} does not serve")
-    rows = training_rows(table, runtime).to_dict("records")
+    rows = [{str(k): v for k, v in r.items()} for r in training_rows(table, runtime).to_dict("records")]
     names, fleet = list(BOUNDS), fleet or Fleet()
     low, high = (np.log([BOUNDS[n][i] for n in names]) for i in (0, 1))
     first = np.clip(np.log([max(getattr(start, n), 1e-9) for n in names]), low + 1e-3, high - 1e-3)

@@ -64,7 +64,7 @@ def _groups(rows: pd.DataFrame, reasons: list[str]) -> dict[tuple[Key, bool], li
     groups: dict[tuple[Key, bool], list[Run]] = {}
     for place, row in enumerate(rows.to_dict("records")):
         try:
-            key, run = _resolved(row, place)
+            key, run = _resolved({str(k): v for k, v in row.items()}, place)
         except (ProfileError, ValueError, LookupError) as error:
             reasons[place] = " ".join(str(error).split())[:200]
             continue

@@ -14,7 +14,7 @@ from simulator.validation.predict.serving_engines import Fleet
 def predict(rows: pd.DataFrame) -> pd.DataFrame:
     """predicted_ttft_ms, predicted_tpot_ms and per-device token rates of every row, ``fidelity`` and ``unsupported``."""
     fleet = Fleet()
-    records = [_record(fleet, row) for row in rows.to_dict("records")]
+    records = [_record(fleet, {str(k): v for k, v in row.items()}) for row in rows.to_dict("records")]
     return pd.DataFrame(records, index=rows.index, columns=[*SERVING, "fidelity", "unsupported"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from simulator.models.layout import Layout
 from simulator.profiles import load_model, load_runtime
@@ -48,7 +49,7 @@ class Found:
     input_replicas: int = 0
 
 
-class UnsupportedRow(ValueError):
+class UnsupportedRowError(ValueError):
     """A row that cannot be predicted; the message is the reason."""
 
 
@@ -77,7 +78,7 @@ class Case:
 
 
 def evaluate(fleet: Fleet, row: Row) -> Found:
-    """The outcome a row reports. UnsupportedRow, ProfileError or ValueError: why it cannot be predicted."""
+    """The outcome a row reports. UnsupportedRowError, ProfileError or ValueError: why it cannot be predicted."""
     case = _case(row)
     arrival = row["arrival"]
     if row["mode"] == "static_batch" or arrival == "static_batch":
@@ -94,7 +95,7 @@ def evaluate(fleet: Fleet, row: Row) -> Found:
 def _case(row: Row) -> Case:
     name = model_name(row["model"], known_models())
     if name not in known_models():
-        raise UnsupportedRow(f"no model profile for {row['model']}")
+        raise UnsupportedRowError(f"no model profile for {row['model']}")
     model = load_model(name)
     drafts, accepted = speculation(row["spec_decode"])
     return Case(
@@ -109,7 +110,7 @@ def _case(row: Row) -> Case:
     )
 
 
-def _limits(fleet: Fleet, key: Key) -> dict[str, float]:
+def _limits(fleet: Fleet, key: Key) -> dict[str, Any]:
     """New tokens per step and running requests that engines default to on a device of this memory.
 
     Source: argument defaults of vLLM (70 GiB and more: 8192 and 1024, A100 and smaller: 2048 and 256) and SGLang.
@@ -168,7 +169,7 @@ def _load(case: Case, replicas: int) -> Load:
 def _disaggregated(fleet: Fleet, case: Case) -> Found:
     prefill, decode = (phase_workers(case.row, p, case.per_device) for p in ("prefill", "decode"))
     if prefill is None or decode is None:
-        raise UnsupportedRow("the layout of the prefill or decode pool is not stated")
+        raise UnsupportedRowError("the layout of the prefill or decode pool is not stated")
     clients = max(count(case.row["concurrency"]), 1)
     keys = case.key(prefill.layout), case.key(decode.layout)
     ranks = decode.replicas * decode.layout.dp

@@ -7,6 +7,7 @@ checkpoint where that is FP8, else per-tensor FP8 in every linear layer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from simulator.devices.peaks import Device, peak_flops
@@ -82,7 +83,7 @@ def _bf16(model: Model) -> Formats:
     return precision(model, "bfloat16")
 
 
-_LABELS = {
+_LABELS: dict[str, Callable[[Model], Formats]] = {
     "fp4": _fp4,
     "fp8": _fp8,
     "bf16": _bf16,
@@ -95,13 +96,10 @@ _LABELS = {
 
 
 def _cache(chosen: Formats, label: str, device: Device, runtime: str) -> dict[str, str]:
-    """KV cache format: FP8 where recipes quantise and the attention kernels of the stack read it."""
-    narrow = label in ("fp4", "fp8", "native")
-    blackwell = device.vendor == "nvidia" and device.architecture.startswith("blackwell")
-    if (
-        narrow
-        and (blackwell or (runtime == "trtllm" and "fp8" in peak_flops(device)))
-        and chosen.kv_cache == "bfloat16"
-    ):
-        return {"kv_cache": "fp8", "core": "fp8"}
-    return {}
+    """KV cache format: FP8 where recipes quantise and the attention kernels of the stack read it (SGLang: from Blackwell on)."""
+    if label not in ("fp4", "fp8", "native") or "fp8" not in peak_flops(device) or device.vendor != "nvidia":
+        return {}
+    blackwell = device.architecture.startswith("blackwell")
+    if chosen.kv_cache != "bfloat16" or (runtime == "sglang" and not blackwell):
+        return {}
+    return {"kv_cache": "fp8", "core": "fp8"} if blackwell or runtime == "trtllm" else {"kv_cache": "fp8"}

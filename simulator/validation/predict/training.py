@@ -8,13 +8,16 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from simulator.devices.peaks import peak_flops
 from simulator.models.formats import Formats, precision, supported
+from simulator.models.graph import Node
 from simulator.models.layout import Layout
 from simulator.models.step import StepShape
-from simulator.devices.peaks import peak_flops
+from simulator.ops.work import Collective, ExpertExchange, Work
 from simulator.profiles import load_model
 from simulator.profiles.errors import ProfileError
 from simulator.profiles.model import Model
+from simulator.profiles.runtime import Training
 from simulator.study.step_tables import folded, step_costs, uses_of
 from simulator.training.backward import backward_share
 from simulator.training.schedule import Plan, pipeline_seconds
@@ -43,12 +46,14 @@ NAMES = {
 }
 SCHEMES = (("nvfp4", "nvfp4"), ("mxfp8", "mxfp8"), ("fp8-mx", "mxfp8"), ("fp8", "fp8"))
 DEFAULT_SEQUENCE = 4096
+EXPERT_STAGES = ("gate", "dispatch", "experts", "combine")
+UNHINDERED = Training(1.0, 1.0)
 
 
 def predict(rows: pd.DataFrame) -> pd.DataFrame:
     """predicted_step_time_s, predicted_tokens_per_s_per_device, ``fidelity`` and ``unsupported``."""
     fleet = Fleet()
-    records = [_record(fleet, row) for row in rows.to_dict("records")]
+    records = [_record(fleet, {str(k): v for k, v in row.items()}) for row in rows.to_dict("records")]
     return pd.DataFrame(records, index=rows.index, columns=[*TRAINING, "fidelity", "unsupported"])
 
 
@@ -72,8 +77,6 @@ def _evaluate(fleet: Fleet, row: Row) -> tuple[float, float]:
     runtime = "jax" if row["device"].startswith("tpu") else "pytorch"
     key = Key(model.name, row["device"], runtime, row["precision"], layout)
     seconds = pipeline_seconds(plan, _micro_batch(fleet, key, plan))
-    host = fleet.deployment(key).runtime.host
-    seconds /= host.prompt_share if host is not None else 1.0
     return seconds, plan.tokens / seconds / plan.devices
 
 
@@ -117,11 +120,17 @@ def _micro_batch(fleet: Fleet, key: Key, plan: Plan) -> float:
     graph = folded(deployment, key.layout, formats, shape)
     costs = step_costs(deployment, graph, fleet.machine(key))
     uses = uses_of(graph)
+    rates = deployment.runtime.training or UNHINDERED
     total = 0.0
     for node in graph.nodes:
         cost = costs[node.template]
         seconds = float(np.asarray(cost.cost.seconds))
-        total += uses.get(node.layer, 1) * seconds * (1.0 + backward_share(cost.work))
+        total += uses.get(node.layer, 1) * seconds * (1.0 + backward_share(cost.work)) / _share(node, cost.work, rates)
     return total
 
 
+def _share(node: Node, work: Work, rates: Training) -> float:
+    """Sustained rate of an operator; exchanges run at the rate of the fabric."""
+    if any(isinstance(term, Collective | ExpertExchange) for term in work):
+        return 1.0
+    return rates.experts if node.stage in EXPERT_STAGES else rates.sustained
