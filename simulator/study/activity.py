@@ -58,11 +58,15 @@ def activity(
     return total, _total(graph, costs, core, size)
 
 
-def watts(work: Activity, seconds: Floats, device: Device, ranks_per_device: int = 1) -> Floats:
-    """Mean power of one device whose ranks each do ``work`` in ``seconds``."""
+def watts(work: Activity, seconds: Floats, device: Device, ranks_per_device: int = 1, *, graphs: bool = True) -> Floats:
+    """Mean power of one device whose ranks each do ``work`` in ``seconds`` of a running engine.
+
+    graphs: kernels are replayed from a graph; clocks and caches then stay up in the short gaps between them, and the device counts
+    as active throughout. Launched one by one, it is active while a kernel runs.
+    """
     flops = {rate: f * ranks_per_device for rate, f in work.flops.items()}
     traffic = work.hbm * ranks_per_device
-    busy = np.minimum(work.busy, seconds)
+    busy = seconds if graphs else np.minimum(work.busy, seconds)
     joules = device_energy(device.power, seconds, busy, traffic, device.memory.bandwidth, flops, peak_flops(device))
     return np.asarray(joules.total / seconds)
 

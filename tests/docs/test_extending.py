@@ -153,3 +153,11 @@ def test_a_metric_is_one_file(recipe: Section):
     run(recipe)
     row = as_json("run", "deepseek-v3.2-chat")
     assert row["output_tok_s_per_mw"] == pytest.approx(1e6 / row["j_per_output_tok"], rel=1e-9)
+
+
+def test_a_policy_nobody_wrote_is_refused_with_the_known_ones():
+    outcome = silicast("compare", "deepseek-v3.2-chat", "--devices", "h200-sxm", "--rank-by", "latncy")
+    assert outcome.status == 2
+    assert len(outcome.lines) == 1
+    assert "did you mean 'latency'" in outcome.stderr
+    assert "output_price" in outcome.stderr

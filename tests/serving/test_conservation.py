@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +38,17 @@ def test_every_request_ends_once_and_gives_its_cache_back(
     schedule, concurrency, requests, isl, osl, spread, rate, max_sequences, cache, poll
 ):
     frontend = Frontend(0.01, 1e-3, 1e-6)
-    engine = Engine(TABLE, frontend, 1e-4, 1e-6, 2048, max_sequences, float(cache), schedule, poll_steps=poll)
+    engine = Engine(
+        table=TABLE,
+        frontend=frontend,
+        host_step=1e-4,
+        host_sequence=1e-6,
+        token_budget=2048,
+        max_sequences=max_sequences,
+        cache_tokens=float(cache),
+        schedule=schedule,
+        poll_steps=poll,
+    )
     load = Load(Lengths(isl, osl, spread), requests, concurrency, rate)
     loop = ClosedLoop(engine, load, StepClock(engine))
     loop.run()
@@ -48,4 +59,4 @@ def test_every_request_ends_once_and_gives_its_cache_back(
     assert not loop.queue
     assert not loop.partial
     assert not loop.running
-    assert loop.cached == 0
+    assert loop.cached == pytest.approx(0.0, abs=1e-6)

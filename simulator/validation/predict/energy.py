@@ -106,7 +106,9 @@ def _evaluate(fleet: Fleet, group: tuple[Key, bool], runs: Sequence[Run]) -> tup
         device_time = np.maximum(device_time, steps * floor)
     seconds = device_time + steps * (host.step + host.sequence * batch)
     share = np.array([r.groups / r.devices for r in runs])
-    return watts(work, seconds, deployment.device, deployment.ranks_per_device), tokens * share / seconds
+    graphs = deployment.runtime.launch == "graph"
+    power = watts(work, seconds, deployment.device, deployment.ranks_per_device, graphs=graphs)
+    return power, tokens * share / seconds
 
 
 def _steady(fleet: Fleet, key: Key, batch: Floats, isl: Floats, osl: Floats) -> tuple[Activity, Floats]:
