@@ -23,7 +23,8 @@ class ErrorBands:
     """bands: family -> vendor -> size class -> band.
 
     new_device, new_generation: factors for a device, a generation without rows. derived, estimated: factors for stack
-    values that stand in for another stack, or for none. fallback: percent of a family without any row.
+    values that stand in for another stack, or for none. fallback: percent of a family without any row. composition: percent that a
+    whole step adds to its kernels (launch gaps, fusion, imbalance, engine), from measured serving steps.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ErrorBands:
     derived: Ratio
     estimated: Ratio
     fallback: Ratio
+    composition: Ratio
 
     def of(self, family: str, vendor: str, size: str) -> float:
         """Percent of one cell.

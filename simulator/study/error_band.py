@@ -42,7 +42,8 @@ def device_fidelity(device: Device) -> str:
 def combined_band_pct(parts: Sequence[tuple[float, float, str]]) -> float:
     """Band of a sum of operators given (band_pct, seconds, family) of each.
 
-    Errors inside one family are taken as fully shared, errors of different families as independent.
+    Errors inside one family are taken as fully shared, errors of different families as independent; what a whole step adds
+    to its kernels (gaps, fusion, imbalance, engine) is one more independent part.
     """
     total = sum(seconds for _, seconds, _ in parts)
     if total <= 0:
@@ -50,7 +51,8 @@ def combined_band_pct(parts: Sequence[tuple[float, float, str]]) -> float:
     families: dict[str, float] = {}
     for band, seconds, family in parts:
         families[family] = families.get(family, 0.0) + band * seconds
-    return math.sqrt(sum(v * v for v in families.values())) / total
+    kernels = math.sqrt(sum(v * v for v in families.values())) / total
+    return math.hypot(kernels, _bands().composition)
 
 
 @lru_cache(maxsize=1)

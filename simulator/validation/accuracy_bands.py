@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,16 @@ from simulator.study.error_band import SIZE_CLASSES, size_class
 
 SHARE = 2.0 / 3.0
 FEWEST = 10  # rows a cell needs
+PRIOR_ROWS = 20  # rows that the family as a whole counts for in each cell
+LEAST = 3.0  # percent; equal inputs measured twice differ by this much
+Errors: TypeAlias = npt.NDArray[np.float64]
 WIDEST = 4.0  # no factor beyond it: too few rows carry it
 FACTORS = {"new_device": "device", "new_generation": "generation", "derived": "stack", "estimated": "unknown stack"}
 """Factor -> kind of the leave-one-out lines it comes from."""
 
 HEADER = """\
 # Error in percent that two thirds of the published rows stay below, by family, vendor and size of the predicted time, with
-# the rows behind each; factors widen it where a device, a generation or a stack has no rows.
+# the rows behind each (few rows are drawn towards the family's); factors widen it where a device, a generation or a stack has no rows.
 # Written by `python reports/regenerate.py accuracy`.
 """
 
@@ -36,7 +39,7 @@ def bands_text(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]]) -> str
     kernels = rows[(rows["metric"] == "us") & np.isfinite(rows["error"]) & (rows["vendor"] != "")]
     devices = sorted(set(kernels["device"]))
     architectures = sorted({load_device(d).architecture for d in devices})
-    factors = _present(present) | widening(left_out)
+    factors = _present(present) | widening(left_out) | _composition(rows)
     lines = [HEADER + "bands:"]
     for family, part in kernels.groupby("family", sort=True):
         vendors = _vendors(part)
@@ -50,28 +53,44 @@ def bands_text(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]]) -> str
 
 
 def _present(bands: ErrorBands) -> dict[str, float]:
-    names = ("new_device", "new_generation", "derived", "estimated", "fallback")
+    names = ("new_device", "new_generation", "derived", "estimated", "fallback", "composition")
     return {name: float(getattr(bands, name)) for name in names}
 
 
 def _vendors(part: pd.DataFrame) -> list[str]:
     """Lines of one family; a vendor whose every size has few rows gets one cell of all of them."""
     lines = []
-    for device_vendor, rows in part.groupby(part["device"].map(lambda d: load_device(d).vendor), sort=True):
+    family = two_thirds(_errors(part))
+    for vendor, rows in part.groupby(part["device"].map(lambda d: load_device(d).vendor), sort=True):
         sizes = rows["predicted"].map(lambda us: size_class(us * 1e-6))
-        cells = {name: rows["error"][sizes == name].to_numpy(dtype=np.float64) for _, name in SIZE_CLASSES}
+        cells = {name: _errors(rows[sizes == name]) for _, name in SIZE_CLASSES}
         cells = {name: error for name, error in cells.items() if len(error) >= FEWEST}
         if not cells and len(rows) >= FEWEST:
-            cells = {"any": rows["error"].to_numpy(dtype=np.float64)}
-        if cells:
-            texts = [f'{n}: {{percent: "{two_thirds(e):.1f}", rows: {len(e)}}}' for n, e in cells.items()]
-            lines.append(f"    {device_vendor}: {{{', '.join(texts)}}}")
+            cells = {"any": _errors(rows)}
+        texts = [f'{n}: {{percent: "{_band(e, family):.1f}", rows: {len(e)}}}' for n, e in cells.items()]
+        lines += [f"    {vendor}: {{{', '.join(texts)}}}"] if texts else []
     return lines
 
 
-def two_thirds(error: npt.NDArray[np.float64]) -> float:
+def _errors(rows: pd.DataFrame) -> Errors:
+    return rows["error"].to_numpy(dtype=np.float64)
+
+
+def _band(error: Errors, family: float) -> float:
+    """Percent of a cell, drawn towards the family's where it rests on few rows."""
+    own = two_thirds(error)
+    return max((len(error) * own + PRIOR_ROWS * family) / (len(error) + PRIOR_ROWS), LEAST)
+
+
+def two_thirds(error: Errors) -> float:
     """Percent that two thirds of the errors stay below."""
     return float(np.quantile(error, SHARE)) * 100
+
+
+def _composition(rows: pd.DataFrame) -> dict[str, float]:
+    """What two thirds of the measured decode steps of whole deployments stay below."""
+    steps = rows[(rows["family"] == "serving") & (rows["metric"] == "tpot_ms") & np.isfinite(rows["error"])]
+    return {"composition": two_thirds(_errors(steps))} if len(steps) >= FEWEST else {}
 
 
 def widening(left_out: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -12,9 +12,10 @@ from simulator.profiles.output import make_folder, write_atomically
 from simulator.report.terminal import rows_to_csv
 from simulator.validation.accuracy import validate_files
 from simulator.validation.accuracy_bands import bands_text
-from simulator.validation.accuracy_report import write_accuracy
+from simulator.validation.accuracy_report import left_out_sentence, write_accuracy
 from simulator.validation.accuracy_text import between_markers, markdown_headline
-from simulator.validation.leave_one_out import read_lines, run, table
+from simulator.validation.leave_one_out import read_lines, run
+from simulator.validation.leave_one_out import table as left_out_table
 
 ENVIRONMENT = "SILICAST_SHARED"
 LEFT_OUT = "leave-one-out.csv"
@@ -50,7 +51,8 @@ def regenerate_accuracy(folder: Path, say: Callable[[str], None]) -> None:
     readme = root / "README.md"
     if readme.is_file():
         text = readme.read_text(encoding="utf-8")
-        write_atomically(readme, between_markers(text, markdown_headline(accuracy.rows)))
+        table = "\n\n".join(filter(None, (markdown_headline(accuracy.rows), left_out_sentence(left_out))))
+        write_atomically(readme, between_markers(text, table))
 
 
 def regenerate_left_out(folder: Path, say: Callable[[str], None]) -> None:
@@ -64,7 +66,7 @@ def regenerate_left_out(folder: Path, say: Callable[[str], None]) -> None:
     for name, part in run(source):
         say(f"left out: {name}: {len(part)} rows")
         scores.append(part)
-    write_atomically(folder / LEFT_OUT, rows_to_csv(table(scores)))
+    write_atomically(folder / LEFT_OUT, rows_to_csv(left_out_table(scores)))
 
 
 def _absent() -> str:

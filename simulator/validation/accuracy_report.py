@@ -124,6 +124,21 @@ def markdown_left_out(left_out: Sequence[Mapping[str, Any]]) -> str:
     return markdown_table(["family", "left out", "rows", "median error", "p90", "same rows, in the fit"], cells)
 
 
+def left_out_sentence(left_out: Sequence[Mapping[str, Any]]) -> str:
+    """What no fit saw, in a sentence; "" without leave-one-out lines."""
+    from simulator.validation.leave_one_out import DEVICE, FEWEST_POOLED, GENERATION, by_family
+
+    lines = [r for r in by_family(left_out) if r["rows"] >= FEWEST_POOLED]
+    medians = {kind: [float(r["median"]) for r in lines if r["kind"] == kind] for kind in (DEVICE, GENERATION)}
+    if not all(medians.values()):
+        return ""
+    spans = {kind: f"{min(m):.0f} to {max(m):.0f}%" for kind, m in medians.items()}
+    return (
+        f"Left out of the fit, and predicted with what the others say: a device whose generation stays, median {spans[DEVICE]} "
+        f"by family; a whole generation (its datasheet and launch floors known), {spans[GENERATION]}."
+    )
+
+
 def _named(table: pd.DataFrame) -> list[dict[str, Any]]:
     from simulator.validation.accuracy_text import label
 

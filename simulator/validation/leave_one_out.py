@@ -21,6 +21,7 @@ STACK, UNKNOWN_STACK = "stack", "unknown stack"
 KINDS = (DEVICE, GENERATION, STACK, UNKNOWN_STACK)
 ALL = "all"
 FEWEST = 3  # rows below which a case is not listed
+FEWEST_POOLED = 30  # rows below which a family is not spoken of
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from simulator.validation.fit.figure_file import write_figures
 from simulator.validation.fit.suspect_rows import SUSPECT
 from simulator.validation.predict.serving_cases import evaluate
 from simulator.validation.predict.serving_engines import Fleet
+from simulator.validation.predict.serving_rows import generation
 from simulator.validation.predict.table import MEASURED
 
 Floats = npt.NDArray[np.float64]
@@ -34,6 +35,14 @@ BOUNDS = {
     "eager_layer": (1e-5, 1.5e-3),
     "prompt_share": (0.7, 1.0),
 }
+DEFECTIVE = frozenset(
+    [
+        f"aic-{i}"
+        for i in (449, 450, 454, 457, 458, 459, 461, 462, 463, 465, 574, 575, 579, 582, 583, 584, 586, 589, 756)
+    ]
+    + [f"aic-{i}" for i in (882, 884, 885, 886, 887, 888, 890, 910, 4212, 4216, 4217, 2322, 3416, 3491)]
+)
+"""Rows whose TTFT is warm-up, whose concurrency is mis-encoded, or which contradict themselves; fits leave them out."""
 TTFT_WEIGHT, SOFT, PRIOR = 0.6, 0.15, 0.05
 ROWS, MOST_CLIENTS, SEED = 140, 256, 7
 
@@ -47,7 +56,10 @@ def training_rows(table: pd.DataFrame, runtime: str, rows: int = 0) -> pd.DataFr
         & (table["arrival"] == "closed_loop")
         & (clients <= MOST_CLIENTS)
     )
-    keep &= table["framework"].map(canonical_runtime).eq(runtime) & ~table["id"].isin(SUSPECT)
+    stacks = [
+        generation(canonical_runtime(f), v) for f, v in zip(table["framework"], table["framework_version"], strict=True)
+    ]
+    keep &= pd.Series(stacks, index=table.index).eq(runtime) & ~table["id"].isin(SUSPECT | DEFECTIVE)
     part = table[keep].sample(frac=1.0, random_state=SEED)
     turn = part.groupby(["model", "device", "weight_precision"]).cumcount()
     return part.iloc[np.argsort(turn.to_numpy(), kind="stable")[: rows or ROWS]]
@@ -93,7 +105,7 @@ def store(runtime: str, host: Host, rows: int) -> list[Path]:
 def main(arguments: Sequence[str]) -> None:
     """Fit every runtime named (default: those with tier A rows) and write its values."""
     table = pd.read_csv(Path(arguments[0]) / "serving.csv", dtype=str, keep_default_na=False)
-    for runtime in arguments[1:] or ("vllm", "sglang", "trtllm"):
+    for runtime in arguments[1:] or ("vllm", "vllm-2025", "sglang", "sglang-2025", "trtllm", "trtllm-2025"):
         store(runtime, *fit(table, runtime))
 
 

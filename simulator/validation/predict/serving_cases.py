@@ -116,7 +116,7 @@ def _limits(fleet: Fleet, key: Key) -> dict[str, Any]:
     Source: argument defaults of vLLM (70 GiB and more: 8192 and 1024, A100 and smaller: 2048 and 256) and SGLang.
     """
     device = fleet.deployment(key).device
-    if key.runtime == "sglang":
+    if key.runtime.startswith("sglang"):
         return {"token_budget": 16384 if device.memory.capacity > 160e9 else 8192, "max_sequences": 4096}
     large = device.memory.capacity >= 70 * 2**30 and device.architecture != "ampere"
     return {"token_budget": 8192 if large else 2048, "max_sequences": 1024 if large else 256}
@@ -145,7 +145,7 @@ def _recipe(fleet: Fleet, key: Key, clients: int) -> dict[str, float]:
     Source: public InferenceX launch scripts.
     """
     blackwell = fleet.deployment(key).device.architecture.startswith("blackwell")
-    if key.runtime == "sglang" and blackwell and key.model.startswith(("deepseek", "qwen3.5")):
+    if key.runtime.startswith("sglang") and blackwell and key.model.startswith(("deepseek", "qwen3.5")):
         return {"poll_steps": 10 if clients < 16 else 30, "stream_steps": STREAM}
     return {}
 

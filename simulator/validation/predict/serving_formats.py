@@ -100,6 +100,6 @@ def _cache(chosen: Formats, label: str, device: Device, runtime: str) -> dict[st
     if label not in ("fp4", "fp8", "native") or "fp8" not in peak_flops(device) or device.vendor != "nvidia":
         return {}
     blackwell = device.architecture.startswith("blackwell")
-    if chosen.kv_cache != "bfloat16" or (runtime == "sglang" and not blackwell):
+    if chosen.kv_cache != "bfloat16" or (runtime.startswith("sglang") and not blackwell):
         return {}
-    return {"kv_cache": "fp8", "core": "fp8"} if blackwell or runtime == "trtllm" else {"kv_cache": "fp8"}
+    return {"kv_cache": "fp8", "core": "fp8"} if blackwell or runtime.startswith("trtllm") else {"kv_cache": "fp8"}

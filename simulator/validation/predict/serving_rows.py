@@ -132,15 +132,15 @@ def speculation(text: str) -> tuple[int, float]:
     return drafts, 1.0 + min(share, drafts)
 
 
-def generation(runtime: str, version: str) -> str:
-    """The runtime profile of an engine's generation: stacks whose host work changed are described once per generation.
+GENERATIONS: dict[str, tuple[tuple[str, str], ...]] = {
+    "vllm": ((r"2023|0\.[0-5](\.|$)", "vllm-2023"), (r"0\.([6-9]|1[0-3])(\.|$)", "vllm-2025")),
+    "sglang": ((r"0\.(4|5\.[0-5])(\D|$)", "sglang-2025"),),
+    "trtllm": ((r"1\.0(\D|$)", "trtllm-2025"),),
+}
+"""Versions (regular expression at the start) -> profile of that generation; stacks whose host work changed have one a generation."""
 
-    vLLM: 2023 (eager kernels), 2025 (0.10 to 0.13: host work between steps), later (asynchronous scheduling).
-    """
-    found = re.match(r"v?(\d+)(?:\.(\d+))?", version)
-    if runtime != "vllm" or found is None:
-        return runtime
-    major, minor = int(found[1]), int(found[2] or 0)
-    if major == 2023 or (major == 0 and minor < 6 and found[2]):
-        return "vllm-2023"
-    return "vllm-2025" if major == 0 and minor < 14 and found[2] else runtime
+
+def generation(runtime: str, version: str) -> str:
+    """The runtime profile of an engine's generation; without a known version the latest."""
+    bare = version.strip().removeprefix("v")
+    return next((name for pattern, name in GENERATIONS.get(runtime, ()) if re.match(pattern, bare)), runtime)
