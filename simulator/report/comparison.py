@@ -59,7 +59,8 @@ def notes(comparison: Comparison) -> list[str]:
             f"Cost basis: {first.cost_basis}. tok/s, J and W are per device; a device is a GPU, a TPU chip or an Ascend die."
         )
         found.append(
-            "± %: expected error of the slower phase, from rows of comparable kernels and of measured serving steps; TTFT and TPOT are step times without queueing."
+            "± %: expected error of the slower phase, from rows of comparable kernels and of measured serving steps. "
+            "TTFT and TPOT are step times without queueing."
         )
     for result in comparison.results:
         rest = [n for n in result.notes if not n.startswith("changed")]
