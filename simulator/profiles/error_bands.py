@@ -23,8 +23,8 @@ class ErrorBands:
     """bands: family -> vendor -> size class -> band.
 
     new_device, new_generation: factors for a device, a generation without rows. derived, estimated: factors for stack
-    values that stand in for another stack, or for none. fallback: percent of a family without any row. composition: percent that a
-    whole step adds to its kernels (launch gaps, fusion, imbalance, engine), from measured serving steps.
+    values that stand in for another stack, or for none. fallback: percent of a family without any row. composition: what a
+    whole step adds to its kernels (launch gaps, fusion, imbalance, engine) by vendor, from measured serving steps.
     """
 
     name: str
@@ -36,7 +36,7 @@ class ErrorBands:
     derived: Ratio
     estimated: Ratio
     fallback: Ratio
-    composition: Ratio
+    composition: Mapping[str, Band]
 
     def of(self, family: str, vendor: str, size: str) -> float:
         """Percent of one cell.
@@ -52,6 +52,11 @@ class ErrorBands:
             return max(band.percent for band in sizes.values())
         cells = [band.percent for others in vendors.values() for band in others.values()]
         return max(cells) * self.new_generation if cells else self.fallback
+
+    def of_step(self, vendor: str) -> float:
+        """Percent that a whole step adds to its kernels; the widest vendor's where a vendor has no measured step."""
+        widest = max((band.percent for band in self.composition.values()), default=self.fallback)
+        return self.composition[vendor].percent if vendor in self.composition else widest
 
 
 def load_error_bands() -> ErrorBands:

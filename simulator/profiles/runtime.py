@@ -48,10 +48,8 @@ class Runtime:
     schedule: prompts share steps with decodes (mixed) or get steps of their own (prefill_first). fusions: names of
     the fusion passes it applies, in order. host: only of stacks that serve. training: of those that train. aliases:
     other spellings of its name. closest: stacks whose kernels stand in, best first, where it has none of a family.
-    reference: it stands in for stacks of its vendors that nobody described. fused_experts: formats whose expert
-    layers it runs as the one fused call that its kernel table "moe" describes; others are costed product by product.
-    output_reserve: share of a request's output that admission sets aside in the KV cache (1 = no request is ever
-    evicted).
+    reference: it stands in for stacks of its vendors that nobody described. output_reserve: share of a request's
+    output that admission sets aside in the KV cache (1 = no request is ever evicted).
     """
 
     name: str
@@ -63,7 +61,6 @@ class Runtime:
     aliases: tuple[str, ...] = ()
     closest: tuple[str, ...] = ()
     reference: bool = False
-    fused_experts: tuple[str, ...] = ()
     output_reserve: Ratio = 1.0
     training: Training | None = None
     description: str = ""

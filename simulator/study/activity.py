@@ -15,8 +15,8 @@ from simulator.models.graph import Graph
 from simulator.models.layout import Layout
 from simulator.models.step import StepShape
 from simulator.study.deployment import Deployment
-from simulator.study.node_cost import Machine, NodeCost
-from simulator.study.step_tables import core_templates, folded, step_costs, step_seconds, uses_of
+from simulator.study.node_cost import Machine, NodeCost, graph_costs
+from simulator.study.step_tables import core_templates, folded, step_seconds, uses_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def activity(
 ) -> tuple[Activity, Activity]:
     """(the whole step, its attention part) at every entry of ``shape``."""
     graph = folded(deployment, layout, formats, shape)
-    costs = step_costs(deployment, graph, machine)
+    costs = graph_costs(graph, machine)
     size = np.broadcast(*(np.asarray(d) for d in (shape.batch, shape.q_len, shape.kv_len))).shape
     everything, core = set(costs), core_templates(graph, costs)
     whole = _total(graph, costs, everything, size)

@@ -39,8 +39,8 @@ def device_fidelity(device: Device) -> str:
     return "derived" if device.architecture in bands.measured_architectures else "estimated"
 
 
-def combined_band_pct(parts: Sequence[tuple[float, float, str]]) -> float:
-    """Band of a sum of operators given (band_pct, seconds, family) of each.
+def combined_band_pct(parts: Sequence[tuple[float, float, str]], vendor: str) -> float:
+    """Band of a sum of operators on a device of ``vendor`` given (band_pct, seconds, family) of each.
 
     Errors inside one family are taken as fully shared, errors of different families as independent; what a whole step adds
     to its kernels (gaps, fusion, imbalance, engine) is one more independent part.
@@ -52,7 +52,7 @@ def combined_band_pct(parts: Sequence[tuple[float, float, str]]) -> float:
     for band, seconds, family in parts:
         families[family] = families.get(family, 0.0) + band * seconds
     kernels = math.sqrt(sum(v * v for v in families.values())) / total
-    return math.hypot(kernels, _bands().composition)
+    return math.hypot(kernels, _bands().of_step(vendor))
 
 
 @lru_cache(maxsize=1)

@@ -79,7 +79,7 @@ def phase_result(deployment: Deployment, phase: Prefill | Decode, machine: Machi
         exposed=exposed_by_stage(step.graph, timeline, float(np.asarray(step.host_seconds))),
         bound=_dominant(parts),
         fidelity=max((o.fidelity for o in parts), key=FIDELITIES.index, default="calibrated"),
-        band_pct=combined_band_pct([(o.band_pct, o.total_seconds, o.family) for o in parts]),
+        band_pct=combined_band_pct([(o.band_pct, o.total_seconds, o.family) for o in parts], deployment.device.vendor),
         memory=memory_use(deployment, phase, step),
         graph=step.graph,
         program=step.program,

@@ -28,7 +28,6 @@ from simulator.replay.program import PS_PER_SECOND
 from simulator.replay.structure import structure_of
 from simulator.serving.step_table import DecodeTable, PrefillTable
 from simulator.study.deployment import Deployment
-from simulator.study.expert_layer import with_fused_experts
 from simulator.study.node_cost import Machine, NodeCost, graph_costs
 from simulator.study.step import options_of
 
@@ -50,7 +49,7 @@ def decode_table(
     contexts = np.array(CONTEXTS, dtype=np.float64) + drafts
     b, k = (x.ravel() for x in np.meshgrid(batches, contexts, indexing="ij"))
     graph = folded(deployment, layout, formats, StepShape("decode", b, 1 + drafts, k))
-    costs = step_costs(deployment, graph, machine)
+    costs = graph_costs(graph, machine)
     shape = (len(batches), len(contexts))
     total = step_seconds(graph, costs)
     core = _sum(graph, costs, core_templates(graph, costs))
@@ -66,7 +65,7 @@ def prefill_table(deployment: Deployment, layout: Layout, formats: Formats, mach
     pasts = np.array(PASTS, dtype=np.float64)
     t, p = (x.ravel() for x in np.meshgrid(tokens, pasts, indexing="ij"))
     graph = folded(deployment, layout, formats, StepShape("prefill", 1, t, t + p))
-    costs = step_costs(deployment, graph, machine)
+    costs = graph_costs(graph, machine)
     total = np.broadcast_to(step_seconds(graph, costs), t.shape).reshape(len(tokens), len(pasts))
     scores = {i for i, c in costs.items() if any(isinstance(x, Attention | IndexScores | TopK) for x in c.work)}
     core = np.broadcast_to(_sum(graph, costs, scores), t.shape).reshape(total.shape)
@@ -101,11 +100,6 @@ def step_seconds(graph: Graph, costs: Mapping[int, NodeCost]) -> Floats:
         length = structure.shapes[index].length(columns)
         total += uses.get(once.nodes[program.origin[first]].layer, 1) * length
     return total / PS_PER_SECOND
-
-
-def step_costs(deployment: Deployment, graph: Graph, machine: Machine) -> dict[int, NodeCost]:
-    """Cost of every template, expert layers as the runtime fuses them."""
-    return with_fused_experts(graph, graph_costs(graph, machine), machine.rank, deployment.runtime)
 
 
 def uses_of(graph: Graph) -> dict[int, int]:

@@ -25,6 +25,7 @@ FACTORS = {"new_device": "device", "new_generation": "generation", "derived": "s
 HEADER = """\
 # Error in percent that two thirds of the published rows stay below, by family, vendor and size of the predicted time, with
 # the rows behind each (few rows are drawn towards the family's); factors widen it where a device, a generation or a stack has no rows.
+# composition: what a whole decode step adds to its kernels, from measured serving steps by vendor.
 # Written by `python reports/regenerate.py accuracy`.
 """
 
@@ -39,7 +40,7 @@ def bands_text(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]]) -> str
     kernels = rows[(rows["metric"] == "us") & np.isfinite(rows["error"]) & (rows["vendor"] != "")]
     devices = sorted(set(kernels["device"]))
     architectures = sorted({load_device(d).architecture for d in devices})
-    factors = _present(present) | widening(left_out) | _composition(rows)
+    factors = _present(present) | widening(left_out)
     lines = [HEADER + "bands:"]
     for family, part in kernels.groupby("family", sort=True):
         vendors = _vendors(part)
@@ -48,12 +49,14 @@ def bands_text(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]]) -> str
         f"measured_devices: [{', '.join(devices)}]",
         f"measured_architectures: [{', '.join(architectures)}]",
         *(f'{name}: "{value:.3g}"' for name, value in factors.items()),
+        "composition:",
+        *_composition(rows),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _present(bands: ErrorBands) -> dict[str, float]:
-    names = ("new_device", "new_generation", "derived", "estimated", "fallback", "composition")
+    names = ("new_device", "new_generation", "derived", "estimated", "fallback")
     return {name: float(getattr(bands, name)) for name in names}
 
 
@@ -87,10 +90,15 @@ def two_thirds(error: Errors) -> float:
     return float(np.quantile(error, SHARE)) * 100
 
 
-def _composition(rows: pd.DataFrame) -> dict[str, float]:
-    """What two thirds of the measured decode steps of whole deployments stay below."""
+def _composition(rows: pd.DataFrame) -> list[str]:
+    """What two thirds of the measured decode steps of whole deployments stay below, by vendor; the present lines without."""
     steps = rows[(rows["family"] == "serving") & (rows["metric"] == "tpot_ms") & np.isfinite(rows["error"])]
-    return {"composition": two_thirds(_errors(steps))} if len(steps) >= FEWEST else {}
+    bands = {
+        vendor: (_band(_errors(part), two_thirds(_errors(steps))), len(part))
+        for vendor, part in steps.groupby(steps["device"].map(lambda d: load_device(d).vendor), sort=True)
+        if len(part) >= FEWEST
+    } or {vendor: (band.percent, band.rows) for vendor, band in load_error_bands().composition.items()}
+    return [f'  {vendor}: {{percent: "{percent:.1f}", rows: {count}}}' for vendor, (percent, count) in bands.items()]
 
 
 def widening(left_out: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -114,9 +114,11 @@ def _stacks(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _left_out(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _left_out(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One entry a family with the cells of each kind of leave-one-out, None where there is none."""
     if not lines:
         return []
-    from simulator.validation.leave_one_out import by_family
+    from simulator.validation.leave_one_out import KINDS, by_kind
 
-    return by_family(lines)
+    found = [entry | {"cells": [entry.get(kind) for kind in KINDS]} for entry in by_kind(lines)]
+    return sorted(found, key=lambda entry: family_order(entry["family"]))

@@ -15,7 +15,7 @@ from simulator.report.terminal import Column, print_json, print_table, rows_to_c
 from simulator.validation.accuracy import Accuracy, tables_of, tidy, worst_rows
 from simulator.validation.accuracy_bound import bounds
 from simulator.validation.accuracy_parameters import fitted_numbers
-from simulator.validation.accuracy_text import headline, markdown_headline, markdown_table, pct
+from simulator.validation.accuracy_text import family_order, headline, markdown_headline, markdown_table, pct
 
 ERRORS = (
     Column("rows", "rows"),
@@ -30,6 +30,13 @@ WORST_COLUMNS = (
     *(Column(c, c, right=False) for c in ("family", "metric", "device", "op", "dtype", "stack", "kernel")),
     Column("ratio", "predicted / measured", 3),
     Column("bound", "bound by", right=False),
+)
+LEFT_OUT_TEXT = (
+    "Device: fitted again without its rows; others of its generation stay. Generation: none stays, it keeps its datasheet and",
+    "launch floors and takes all else from a neighbour. Stack: its rows predicted with the kernels of its closest relative;",
+    "unknown stack: with those of the stack that fits them least. Rows of kernels that nothing else ran are left out here (see",
+    "`alone` in [leave-one-out.csv](leave-one-out.csv)). Fits start at the shipped values, so a value that the remaining rows",
+    "barely inform may carry a trace of the rows left out.",
 )
 NOTE = "Error of a row: |predicted / measured - 1|. A row that is not predicted lowers the share predicted."
 
@@ -109,19 +116,20 @@ def readme(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]]) -> str:
         "",
     ]
     if left_out:
-        lines += ["## What no fit saw", "", markdown_left_out(left_out), ""]
+        lines += ["## What no fit saw", "", *LEFT_OUT_TEXT, "", markdown_left_out(left_out), ""]
     return "\n".join(lines)
 
 
 def markdown_left_out(left_out: Sequence[Mapping[str, Any]]) -> str:
-    """Leave-one-out errors by family as a Markdown table."""
-    from simulator.validation.leave_one_out import by_family
+    """Leave-one-out errors by family as a Markdown table: median (90th percentile), rows, for each kind."""
+    from simulator.validation.leave_one_out import KINDS, by_kind
 
-    cells = [
-        [r["family"], r["kind"], f"{r['rows']:,}", pct(r["median"]), pct(r["p90"]), pct(r["seen"])]
-        for r in by_family(left_out)
-    ]
-    return markdown_table(["family", "left out", "rows", "median error", "p90", "same rows, in the fit"], cells)
+    def cell(line: Mapping[str, Any] | None) -> str:
+        return "-" if line is None else f"{pct(line['median'])} (p90 {line['p90']:.0f}%, {line['rows']:,} rows)"
+
+    entries = sorted(by_kind(left_out), key=lambda entry: family_order(entry["family"]))
+    heads = ["family", *(f"{kind} left out" for kind in KINDS[:3]), KINDS[3]]
+    return markdown_table(heads, [[e["family"], *(cell(e.get(kind)) for kind in KINDS)] for e in entries])
 
 
 def left_out_sentence(left_out: Sequence[Mapping[str, Any]]) -> str:

@@ -51,6 +51,7 @@ def calibrate_device(device: str, measurements: Path, out: Path) -> Iterator[str
     devices = _sisters(measurements, profile.architecture)
     yield f"{device}: architecture {profile.architecture}; rows of {', '.join(devices)}; 1 row in {FOLD} is held out"
     yield f"{'family':16s} {'held-out rows':>13s}  {'before median/p90 %':>20s}  {'after median/p90 %':>20s}"
+    yield "before: the shipped values, which were fitted on published rows, perhaps these; after: fitted on the other rows"
     split = Split(lambda rows: held_fold(rows, devices))
     figures: list[FittedFigure] = []
     for tables, fit in FITS[profile.vendor].values():

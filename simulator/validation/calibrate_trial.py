@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from simulator.profiles import figures_of, kernel_file, list_names, load_device
+from simulator.profiles import figures_of, kernel_file, list_names, load_device, load_system
+from simulator.profiles.system import System
 from simulator.validation.calibrate_result import (
     FitResult,
     FittedFigure,
@@ -22,7 +23,7 @@ from simulator.validation.calibrate_result import (
     with_unknown,
 )
 from simulator.validation.fit.group_fit import Key as GroupKey
-from simulator.validation.fit.trial import Key, Observed, Trial, fit, path_of
+from simulator.validation.fit.trial import Key, Observed, Trial, fabric_of, fit, path_of
 
 NUDGE = 1.2  # factor that shows whether a value touches a prediction
 SAME = 1e-9
@@ -95,10 +96,17 @@ def _figure(key: Key | GroupKey, before: float, value: float, rows: int) -> Fitt
         own = f"architectures.{key.override}." if key.override else ""
         figure = kernel_file.figures_in(path_of(key.file))[f"kernels.{key.entry}.{own}values.{key.name}"]
     elif key.override:  # start or hop latency of a tier, shared by the systems of one link generation
-        return FittedFigure(key.file, f"{key.override}.{key.name}", "s", before, value, rows)
+        place = f"tiers.{key.override}.{key.name}"
+        return FittedFigure(figures_of(_system_of(key))[place].file, place, "s", before, value, rows)
     else:
         figure = figures_of(_device_of(key.file))[f"efficiencies.{key.name}"]
     return fitted_figure(replace(figure, value=before), key.name, value, rows)
+
+
+@lru_cache(maxsize=32)
+def _system_of(key: Key | GroupKey) -> System:
+    systems = (load_system(name) for name in list_names("system"))
+    return next(s for s in systems if s.vendor == "nvidia" and key.override in s.tiers and fabric_of(s) == key.file)
 
 
 @lru_cache(maxsize=32)

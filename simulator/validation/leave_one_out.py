@@ -112,6 +112,14 @@ def by_family(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [line for line in lines if line["left_out"] == ALL]
 
 
+def by_kind(lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One entry a family: its name and, by kind, the line over all cases of that kind (absent kinds left out)."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in by_family(lines):
+        found.setdefault(str(line["family"]), {"family": line["family"]})[str(line["kind"])] = line
+    return list(found.values())
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Lines of a table written before; none if there is no such file."""
     if not path.is_file():

@@ -45,11 +45,14 @@ def test_a_device_without_rows_has_a_wider_band_than_a_sister_with_rows(device: 
 
 def test_a_family_without_rows_of_a_vendor_takes_the_widest_cell_and_widens_it():
     cell = {"to_200us": Band(8.0, 100), "above_200us": Band(6.0, 100)}
-    bands = ErrorBands("x", {"gemm": {"nvidia": cell}}, (), (), 1.3, 2.0, 1.5, 2.5, 25.0, 20.0)
+    steps = {"nvidia": Band(17.0, 900), "huawei": Band(40.0, 20)}
+    bands = ErrorBands("x", {"gemm": {"nvidia": cell}}, (), (), 1.3, 2.0, 1.5, 2.5, 25.0, steps)
     assert bands.of("gemm", "nvidia", "to_200us") == 8.0
     assert bands.of("gemm", "nvidia", "below_20us") == 8.0
     assert bands.of("gemm", "google", "to_200us") == 16.0
     assert bands.of("unheard-of", "nvidia", "to_200us") == 25.0
+    assert bands.of_step("nvidia") == 17.0
+    assert bands.of_step("google") == 40.0
 
 
 def test_two_thirds_of_the_rows_stay_below_the_band():

@@ -33,7 +33,7 @@ from simulator.validation.predict.systems import system_for
 Row = Mapping[str, str]
 SATURATED_BATCH = 1024
 PROMPTS_PER_CLIENT = 10
-POISSON_REQUESTS = 600
+POISSON_REQUESTS = 60
 DRIFT = 0.07
 STREAM = 10
 

@@ -22,6 +22,9 @@ from simulator.validation.predict.systems import system_for
 
 MEMORY_SHARE = 0.92
 RESERVED_BYTES = 3e9
+SMALLEST_CACHE = (
+    0.1  # what was measured did fit: a tenth of memory holds caches, however large the weights are taken to be
+)
 NO_HOST = Host(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -107,7 +110,9 @@ class Fleet:
     def _cache_tokens(self, key: Key) -> float:
         d = self.deployment(key)
         capacity = d.device.memory.capacity / d.ranks_per_device * MEMORY_SHARE - RESERVED_BYTES
-        return memory(d.model, key.layout, self.formats(key)).cache_tokens(capacity)
+        held = memory(d.model, key.layout, self.formats(key))
+        least = SMALLEST_CACHE * capacity / held.cache_per_token if held.cache_per_token else 0.0
+        return max(held.cache_tokens(capacity), least)
 
     def engine(
         self, key: Key, largest: int, phases: tuple[str, ...] = ("decode", "prefill"), **limits: float

@@ -18,7 +18,8 @@ from simulator.profiles import load_model
 from simulator.profiles.errors import ProfileError
 from simulator.profiles.model import Model
 from simulator.profiles.runtime import Training
-from simulator.study.step_tables import folded, step_costs, uses_of
+from simulator.study.node_cost import graph_costs
+from simulator.study.step_tables import folded, uses_of
 from simulator.training.backward import backward_share
 from simulator.training.schedule import Plan, pipeline_seconds
 from simulator.validation.predict.families import TRAINING
@@ -118,7 +119,7 @@ def _micro_batch(fleet: Fleet, key: Key, plan: Plan) -> float:
     context = (plan.seq_len + tokens) // 2  # ranks of a context-parallel group take turns on short and long prefixes
     shape = StepShape("prefill", plan.micro_batch, tokens, context, sampled=tokens)
     graph = folded(deployment, key.layout, formats, shape)
-    costs = step_costs(deployment, graph, fleet.machine(key))
+    costs = graph_costs(graph, fleet.machine(key))
     uses = uses_of(graph)
     rates = deployment.runtime.training or UNHINDERED
     total = 0.0
