@@ -73,15 +73,15 @@ def place(system: System, ranks: int, domains: int = 1, *, cores: int | None = N
     return Span(ranks, per_domain, split, inner, name, outer, outer_name, cores, sharing)
 
 
-def links_of(system: System, span: Span) -> tuple[Link, ...]:
+def links_of(span: Span) -> tuple[Link, ...]:
     """Link resources one collective over ``span`` occupies while it runs.
 
     Equal ranks are folded into one: the ids name the port of a rank, so two collectives of the same rank share it.
     """
     port = span.inner.bandwidth
-    found = [Link(f"{system.name}/{span.inner_name}", port)] if span.per_domain > 1 or span.outer is None else []
+    found = [Link(span.inner_name, port)] if span.per_domain > 1 or span.outer is None else []
     if span.outer is not None:
-        found.append(Link(f"{system.name}/{span.outer_name}", span.outer.bandwidth))
+        found.append(Link(span.outer_name, span.outer.bandwidth))
     return tuple(found)
 
 

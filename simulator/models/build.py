@@ -28,7 +28,18 @@ def build(
     Without a layout the model is on one device; without formats it runs as released. ValueError names what does not
     fit.
     """
-    from simulator.passes import Plan, apply
+    return finish(fold(model, step, layout, formats, options), model, step, layout, options)
+
+
+def fold(
+    model: Model,
+    step: StepShape,
+    layout: Layout | None = None,
+    formats: Formats | None = None,
+    options: Options | None = None,
+) -> Graph:
+    """The graph of ``build`` before its layers are unrolled. Arguments and errors as there."""
+    from simulator.passes import FOLDED, Plan, apply
     from simulator.passes.overlap import half
 
     options = options or Options()
@@ -37,7 +48,17 @@ def build(
     plan = Plan(model, resolve(layout or Layout(), model), formats or native(model), options, step.phase)
     shape = step.share(plan.layout.cp)
     shape = half(shape) if options.overlap == "two_batch" else shape
-    return apply(describe(model, shape, options), plan)
+    return apply(describe(model, shape, options), plan, FOLDED)
+
+
+def finish(
+    folded: Graph, model: Model, step: StepShape, layout: Layout | None = None, options: Options | None = None
+) -> Graph:
+    """A folded graph with its layers unrolled, dealt to pipeline stages and overlapped."""
+    from simulator.passes import UNROLLED, Plan, apply
+
+    plan = Plan(model, resolve(layout or Layout(), model), native(model), options or Options(), step.phase)
+    return apply(folded, plan, UNROLLED)
 
 
 def describe(model: Model, step: StepShape, options: Options | None = None) -> Graph:

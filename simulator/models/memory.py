@@ -15,6 +15,7 @@ from simulator.models.layout import Layout, resolve
 from simulator.models.options import Options
 from simulator.models.parameters import layer_of, stops_growing, tokens_per_entry
 from simulator.models.step import StepShape
+from simulator.ops.fused import Fused
 from simulator.ops.gated_delta import GatedDeltaRule
 from simulator.ops.kv_cache import CacheAppend
 from simulator.ops.rolling_state import RollingState
@@ -75,12 +76,13 @@ def memory(
     plan = resolve(layout or Layout(), model)
     modules = min(drafts, model.mtp.layers) if model.mtp else 0
     held = _held(model, plan, choice or native(model), modules)
-    return held if step is None else replace(held, activations=activations(model, plan, choice or native(model), step))
+    if step is None:
+        return held
+    return replace(held, activations=activations(shard(formats_pass(describe(model, step), choice or native(model)), plan)))
 
 
-def activations(model: Model, layout: Layout, choice: Formats, step: StepShape) -> float:
-    """Peak bytes of live activations when the folded graph runs in order, each value freed after its last reader."""
-    graph = shard(formats_pass(describe(model, step), choice), layout)
+def activations(graph: Graph) -> float:
+    """Peak bytes of live activations when a graph (folded or not) runs in order, each value freed after its last reader."""
     last: dict[int, int] = {}
     stored = {o for n in graph.nodes for o in _in_place(n)}
     for n in graph.nodes:
@@ -196,6 +198,8 @@ def _in_place(n: Node) -> tuple[int, ...]:
     """Outputs that live in the caches, not in the workspace."""
     if isinstance(n.op, CacheAppend):
         return n.outputs
+    if isinstance(n.op, Fused):
+        return tuple(o for o, op in zip(n.outputs, n.op.makers(), strict=True) if isinstance(op, CacheAppend))
     return n.outputs[1:] if isinstance(n.op, ShortConv | GatedDeltaRule | StateSpaceScan | RollingState) else ()
 
 

@@ -41,6 +41,11 @@ class Fused(Op):
     results: tuple[int, ...]
     family = "elementwise"
 
+    def makers(self) -> tuple[Op, ...]:
+        """The operator that makes each result."""
+        made = [step.op for step in self.steps for _ in range(step.outputs)]
+        return tuple(made[i - self.arity] for i in self.results)
+
     def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
         """Specs of the results."""
         table = self._table(inputs)

@@ -34,7 +34,8 @@ class Reshape(_View):
         unknown = [i for i, d in enumerate(self.shape) if same(d, -1)]
         require(self, len(unknown) <= 1, "at most one dimension may be -1", x)
         if not unknown:
-            fits = np.allclose(x.elements, prod(self.shape), rtol=1e-9)
+            held, wanted = np.asarray(x.elements, dtype=np.float64), np.asarray(prod(self.shape), dtype=np.float64)
+            fits = bool(np.all(np.abs(held - wanted) <= 1e-9 * wanted))
             require(self, bool(fits), "element counts differ", x, x.with_shape(*self.shape))
             return (x.with_shape(*self.shape),)
         rest = x.elements / prod(tuple(d for d in self.shape if not same(d, -1)))

@@ -1,7 +1,7 @@
 """Graph rewrites, in order. Each is a pure function Graph -> Graph in the file of its name.
 
-formats -> shard -> context -> fuse -> unroll -> pipeline -> overlap. All but the last three work on folded layers (every
-distinct layer body once), which keeps them fast for deep models.
+formats -> shard -> context -> fuse, then unroll -> pipeline -> overlap. The first four work on folded layers (every distinct
+layer body once), which keeps them fast for deep models.
 """
 
 from __future__ import annotations
@@ -36,22 +36,40 @@ class Plan:
 
 Pass = Callable[[Graph, Plan], Graph]
 
-PASSES: tuple[tuple[str, Pass], ...] = (
+FOLDED: tuple[tuple[str, Pass], ...] = (
     ("formats", lambda g, p: formats(g, p.formats)),
     ("shard", lambda g, p: shard(g, p.layout)),
     ("context", lambda g, p: context(g, p.layout, p.phase)),
     ("fuse", lambda g, p: fuse(g, p.options.fusions)),
+)
+UNROLLED: tuple[tuple[str, Pass], ...] = (
     ("unroll", lambda g, p: unroll(g)),
     ("pipeline", lambda g, p: pipeline(g, p.model.num_layers, p.layout.pp)),
     ("overlap", lambda g, p: overlap(g, p.phase) if p.options.overlap == "two_batch" else g),
 )
 
 
-def apply(graph: Graph, plan: Plan) -> Graph:
-    """Runs all passes over a described graph."""
-    for _name, run in PASSES:
+PASSES = FOLDED + UNROLLED
+
+
+def apply(graph: Graph, plan: Plan, passes: tuple[tuple[str, Pass], ...] = PASSES) -> Graph:
+    """Runs ``passes`` over a described graph."""
+    for _name, run in passes:
         graph = run(graph, plan)
     return graph
 
 
-__all__ = ["PASSES", "Plan", "apply", "context", "formats", "fuse", "overlap", "pipeline", "shard", "unroll"]
+__all__ = [
+    "FOLDED",
+    "PASSES",
+    "UNROLLED",
+    "Plan",
+    "apply",
+    "context",
+    "formats",
+    "fuse",
+    "overlap",
+    "pipeline",
+    "shard",
+    "unroll",
+]

@@ -26,7 +26,7 @@ from simulator.ops.op import Op
 from simulator.ops.parallel_norm import ParallelRMSNorm
 from simulator.ops.shapes import same
 from simulator.ops.top_k import ArgMax
-from simulator.ops.views import Expand, Split
+from simulator.ops.views import Concat, Expand, Split
 from simulator.passes.rewrite import Rewriter, consumers
 from simulator.passes.slices import Widths, block_widths, cuts_of, local_spec, pieces_of
 
@@ -151,13 +151,15 @@ class _Sharding(Rewriter):
             inputs = tuple(self.at[i] for i in node.inputs)
         self._finish(node, op, inputs, self._result(inputs))
 
-    def _add(self, node: Node, op: Add) -> None:
-        """Where only one side is split by tokens (learned positions), the other is too."""
+    def _add(self, node: Node, op: Add | Concat) -> None:
+        """Where only one side is split by tokens (learned positions, last tokens), the other is too."""
         if {self.state[self.at[i]] for i in node.inputs} == {"scattered", "full"}:
             inputs = tuple(self._want(i, "scattered", node) for i in node.inputs)
             self._finish(node, op, inputs, "scattered")
         else:
             self._default(node, op)
+
+    _concat = _add
 
     def _result(self, inputs: tuple[int, ...]) -> str:
         forms = {self.state[i] for i in inputs}

@@ -5,9 +5,8 @@ Before: each distinct layer body once. After: all layers in order, ``bodies`` em
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from simulator.models.graph import Body, Graph, Node, Value
+from simulator.passes.rewrite import copied
 
 
 def unroll(graph: Graph) -> Graph:
@@ -97,7 +96,7 @@ class _Unrolling:
         v = self.old.values[old]
         own = built is not None and v.name.startswith(f"layers.{built}.")
         number = len(self.values)
-        self.values.append(replace(v, id=number, name=_renamed(v.name, built, layer) if own else v.name))
+        self.values.append(copied(v, number, _renamed(v.name, built, layer) if own else v.name))
         if own:
             at[old] = number
         else:

@@ -150,7 +150,12 @@ def load_kernels(runtime: str, family: str, vendor: str = "") -> KernelTable:
 def families(runtime: str | None = None) -> tuple[str, ...]:
     """Kernel families that ``runtime`` (default: any stack) has a file for, sorted."""
     names = _folder_names() if runtime is None else (canonical_runtime(runtime),)
-    files = {p.stem for n in names for f in search.folders("runtime") for p in (f / n).glob("*.yaml")}
+    return _files_of(names, search.folders("runtime"))
+
+
+@lru_cache(maxsize=256)
+def _files_of(names: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[str, ...]:
+    files = {p.stem for n in names for f in folders for p in (f / n).glob("*.yaml")}
     return tuple(sorted(files - {"runtime"}))
 
 

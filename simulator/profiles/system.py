@@ -76,7 +76,8 @@ class System:
     device: canonical device name. devices_per_node, max_nodes: hosts and their number. ranks_per_device: software ranks
     a device shows (2 for a TPU chip with two core-devices). devices_per_package: dies that are sold and powered as one
     part. all_in_power: provisioned facility power per device, network and cooling share included. routes: measured
-    rates of single transfers, "scope/transport/direction" -> rate.
+    rates of single transfers, "scope/transport/direction" -> rate. larger: the next larger slice that is sold, for work that
+    does not fit into one scale-up domain of this one.
     """
 
     name: str
@@ -90,6 +91,7 @@ class System:
     ranks_per_device: Count = 1
     devices_per_package: Count = 1
     routes: Mapping[str, BytesPerSecond] = field(default_factory=dict)
+    larger: str = ""
 
     @property
     def max_devices(self) -> int:

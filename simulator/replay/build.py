@@ -85,7 +85,7 @@ def _durations(sources: tuple[tuple[int, int], ...], times: Mapping[int, Times])
     return out
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _layout(
     graph: Graph, routes: Routes, multiplicity: tuple[int, ...], split: frozenset[int], free: frozenset[int]
 ) -> _Layout:

@@ -7,6 +7,7 @@ A node starts when its inputs are done and it is its turn on every stream it occ
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -80,15 +81,20 @@ class Program:
 
     def predecessors(self) -> tuple[tuple[int, ...], ...]:
         """Inputs of each node joined with the previous node of each stream it occupies; sorted, no duplicates."""
-        last: list[int] = [-1] * len(self.stream_table)
-        result = []
-        for i, (inputs, streams) in enumerate(zip(self.deps, self.streams, strict=True)):
-            before = {*inputs, *(last[s] for s in streams)}
-            before.discard(-1)
-            result.append(tuple(sorted(before)))
-            for s in streams:
-                last[s] = i
-        return tuple(result)
+        return _predecessors(self)
+
+
+@lru_cache(maxsize=8)
+def _predecessors(program: Program) -> tuple[tuple[int, ...], ...]:
+    last: list[int] = [-1] * len(program.stream_table)
+    result = []
+    for i, (inputs, streams) in enumerate(zip(program.deps, program.streams, strict=True)):
+        before = {*inputs, *[last[s] for s in streams]}
+        before.discard(-1)
+        result.append(tuple(sorted(before)) if len(before) > 1 else tuple(before))
+        for s in streams:
+            last[s] = i
+    return tuple(result)
 
 
 def _check_range(what: str, ids: tuple[tuple[int, ...], ...], count: int) -> None:

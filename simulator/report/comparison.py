@@ -10,21 +10,29 @@ from typing import Any
 from simulator.profiles.output import make_folder, write_atomically
 from simulator.report.terminal import Column, plain, print_json, print_table, rows_to_csv
 from simulator.study.compare import Comparison
+from simulator.study.rows import Row
 
 COLUMNS = (
     Column("device", "device", right=False),
     Column("num_devices", "n"),
     Column("fits_text", "fits", right=False),
-    Column("ttft_ms", "TTFT ms"),
-    Column("tpot_ms", "TPOT ms"),
-    Column("input_tok_s_per_dev", "input tok/s/dev", 3),
-    Column("output_tok_s_per_dev", "output tok/s/dev", 3),
-    Column("j_per_output_tok", "J/output tok", 2),
-    Column("usd_per_mtok_input", "$/Mtok input", 2),
-    Column("usd_per_mtok_output", "$/Mtok output", 2),
-    Column("bound", "binds (prefill / decode)", right=False),
+    Column("ttft_ms", "TTFT\nms"),
+    Column("tpot_ms", "TPOT\nms"),
+    Column("input_tok_s_per_dev", "tok/s in\n/device", 3),
+    Column("output_tok_s_per_dev", "tok/s out\n/device", 3),
+    Column("j_per_output_tok", "J/tok\nout", 2),
+    Column("usd_per_mtok_input", "$/Mtok\nin", 2),
+    Column("usd_per_mtok_output", "$/Mtok\nout", 2),
+    Column("bound_text", "binds\n(prefill, decode)", right=False),
     Column("fidelity", "fidelity", right=False),
+    Column("estimated_share_pct", "est.\n%", 2),
     Column("error_band_pct", "± %", 2),
+)
+
+READING = (
+    "fits: on the devices asked for, or the fewest on which it does (n). TTFT and TPOT are step times without queueing.",
+    "± %: expected error of the slower phase, from rows of comparable kernels and of measured serving steps. "
+    "est. %: estimates among the figures of device, system and price (explain names them).",
 )
 
 
@@ -35,7 +43,7 @@ def print_comparison(comparison: Comparison, format: str) -> None:
     elif format == "csv":
         sys.stdout.write(rows_to_csv(comparison.rows))
     else:
-        rows = [dict(r) | {"fits_text": _fits(r)} for r in comparison.rows]
+        rows = [dict(r) | {"fits_text": _fits(r), "bound_text": _bounds(r)} for r in comparison.rows]
         print_table(rows, COLUMNS, title=f"{comparison.scenario}, {comparison.order}", notes=notes(comparison))
 
 
@@ -58,18 +66,20 @@ def notes(comparison: Comparison) -> list[str]:
         found.append(
             f"Cost basis: {first.cost_basis}. tok/s, J and W are per device; a device is a GPU, a TPU chip or an Ascend die."
         )
-        found.append(
-            "± %: expected error of the slower phase, from rows of comparable kernels and of measured serving steps. "
-            "TTFT and TPOT are step times without queueing."
-        )
-    for result in comparison.results:
-        rest = [n for n in result.notes if not n.startswith("changed")]
-        estimated = f"{len(result.estimated_figures)} of its figures are estimated" if result.estimated_figures else ""
-        text = "; ".join(t for t in (*rest, estimated) if t)
-        if text:
-            found.append(f"{result.device}: {text}.")
+        found += READING
+    found += _remarks(comparison)
     found += [f"{device}: not run, {reason}" for device, reason in comparison.failures]
     return found
+
+
+def _remarks(comparison: Comparison) -> list[str]:
+    """Notes of the results, each once with the devices it concerns."""
+    devices: dict[str, list[str]] = {}
+    for result in comparison.results:
+        for note in result.notes:
+            if not note.startswith("changed"):
+                devices.setdefault(note.replace(f" for {result.device} ", " "), []).append(result.device)
+    return [f"{', '.join(names)}: {note}." for note, names in devices.items()]
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
@@ -81,7 +91,13 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
     write_atomically(folder / "comparison.csv", rows_to_csv(comparison.rows))
 
 
-def _fits(row: dict[str, Any] | Any) -> str:
-    if row["fits"]:
-        return "yes"
-    return f"needs {row['smallest_num_devices']}" if row["smallest_num_devices"] else "no"
+def _fits(row: Row) -> str:
+    """Whether the model fits on the devices asked for, else on how many it does."""
+    if not row["fits"]:
+        return f"from {row['smallest_num_devices']}" if row["smallest_num_devices"] else "no"
+    return "yes" if row["num_devices"] <= row["asked_num_devices"] else f"from {row['num_devices']}"
+
+
+def _bounds(row: Row) -> str:
+    """One line a phase."""
+    return "\n".join(str(row["bound"]).replace(" (", " ").replace(")", "").split(" / "))

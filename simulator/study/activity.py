@@ -15,8 +15,9 @@ from simulator.models.graph import Graph
 from simulator.models.layout import Layout
 from simulator.models.step import StepShape
 from simulator.study.deployment import Deployment
+from simulator.study.folded_graph import step_seconds, uses_of
 from simulator.study.node_cost import Machine, NodeCost, graph_costs
-from simulator.study.step_tables import core_templates, folded, step_seconds, uses_of
+from simulator.study.step_tables import core_templates, folded
 
 Floats = npt.NDArray[np.float64]
 

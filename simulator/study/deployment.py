@@ -9,6 +9,7 @@ from simulator.devices.peaks import Device
 from simulator.models.user_fault import check as check_blocks
 from simulator.profiles.aliases import split_overrides
 from simulator.profiles.errors import fail
+from simulator.profiles.figures import Figure
 from simulator.profiles.library import (
     figures_of,
     load_device,
@@ -52,19 +53,16 @@ class Deployment:
         """Rate of one device on the scenario's cost basis; None if the basis has none."""
         return self.prices.devices.get(self.device.name)
 
-    def estimated_figures(self) -> tuple[str, ...]:
-        """Paths of estimated figures in the device, system and price that the result rests on."""
-        found = []
+    def figures(self) -> dict[str, Figure]:
+        """Figures of the device, the system and the price that a result rests on, by path."""
+        found: dict[str, Figure] = {}
         for label, profile in (("device", self.device), ("system", self.system)):
             try:
-                figures = figures_of(profile)
+                found |= {f"{label}.{path}": figure for path, figure in figures_of(profile).items()}
             except ValueError:
                 continue
-            found += [f"{label}.{path}" for path, f in figures.items() if f.kind == "estimated"]
         price = figures_of(self.prices).get(f"devices.{self.device.name}")
-        if price is not None and price.kind == "estimated":
-            found.append(f"prices.{self.prices.name}.devices.{self.device.name}")
-        return tuple(found)
+        return found | ({f"prices.{self.prices.name}.devices.{self.device.name}": price} if price else {})
 
 
 def deploy(name: str, overrides: Mapping[str, str] | None = None) -> Deployment:

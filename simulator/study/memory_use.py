@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 
 from simulator.models.formats import Formats
+from simulator.models.graph import Graph
 from simulator.models.layout import Layout
-from simulator.models.memory import Memory, memory, smallest_fit
+from simulator.models.memory import Memory, activations, memory, smallest_fit
 from simulator.models.step import StepShape
 from simulator.ops.tensor import Number
 from simulator.profiles.errors import fail
 from simulator.profiles.model import Model
-from simulator.profiles.scenario import Decode, Prefill
+from simulator.profiles.scenario import Phase
 from simulator.study.deployment import Deployment
+from simulator.study.graphs import folded_graph_of
 from simulator.study.result import MemoryUse
-from simulator.study.step import Step, formats_of, layout_of, shape_of
+from simulator.study.step import Step, formats_of, layout_of, options_of, shape_of
 
 UTILIZATION = 0.92
 """Share of device memory an engine hands out: serving stacks keep the rest for contexts, graphs and communication buffers."""
@@ -29,35 +31,33 @@ def usable_bytes(deployment: Deployment) -> float:
     return deployment.device.memory.capacity / deployment.ranks_per_device * share
 
 
-def held(deployment: Deployment, phase: Prefill | Decode, shape: StepShape) -> Memory:
-    """Memory of one rank in ``phase``. ProfileError: the layout does not fit the model."""
+def held(deployment: Deployment, phase: Phase, shape: StepShape | None = None) -> Memory:
+    """Memory of one rank in ``phase``; without ``shape`` that of an engine at rest. ProfileError: the layout does not fit
+    the model."""
     speculative = deployment.scenario.speculative
     drafts = speculative.num_speculative_tokens if speculative else 0
-    layout = layout_of(deployment.scenario.layout(phase))
+    layout, model, formats = layout_of(deployment.scenario.layout(phase)), deployment.model, formats_of(deployment)
     try:
-        sizes = (shape.batch, shape.q_len, shape.kv_len)
-        if all(isinstance(s, int) for s in sizes):
-            return _memory(deployment.model, layout, formats_of(deployment), shape.phase, *sizes, drafts)  # type: ignore[arg-type]
-        return memory(deployment.model, layout, formats_of(deployment), shape, drafts=drafts)
+        rest = _at_rest(model, layout, formats, drafts)
+        if shape is None:
+            return rest
+        options = replace(options_of(deployment, shape.phase, layout), overlap="none")  # both micro-batches are alive
+        return replace(rest, activations=_activations(folded_graph_of(model, shape, layout, formats, options)))
     except ValueError as error:
         raise fail(f"scenario {deployment.scenario.name}", 0, "parallel", str(error)) from None
 
 
 @lru_cache(maxsize=64)
-def _memory(
-    model: Model,
-    layout: Layout,
-    formats: Formats,
-    phase: Literal["prefill", "decode"],
-    batch: int,
-    q_len: int,
-    kv_len: int,
-    drafts: int,
-) -> Memory:
-    return memory(model, layout, formats, StepShape(phase, batch, q_len, kv_len), drafts=drafts)
+def _at_rest(model: Model, layout: Layout, formats: Formats, drafts: int) -> Memory:
+    return memory(model, layout, formats, drafts=drafts)
 
 
-def rank_bytes(deployment: Deployment, phase: Prefill | Decode, step: Step) -> Number:
+@lru_cache(maxsize=64)
+def _activations(graph: Graph) -> float:
+    return activations(graph)
+
+
+def rank_bytes(deployment: Deployment, phase: Phase, step: Step) -> Number:
     """Bytes one rank needs (one value per scenario of the step)."""
     return held(deployment, phase, step.shape).total(np.asarray(step.shape.batch), np.asarray(step.shape.kv_len))
 
@@ -65,16 +65,27 @@ def rank_bytes(deployment: Deployment, phase: Prefill | Decode, step: Step) -> N
 def fits(deployment: Deployment) -> bool:
     """Whether every phase of the deployment fits in memory; nothing is costed."""
     capacity = usable_bytes(deployment)
-    for phase in (deployment.scenario.phases.prefill, deployment.scenario.phases.decode):
-        if phase is not None:
-            shape = shape_of(deployment, phase)
-            requests, context = float(np.asarray(shape.batch)), float(np.asarray(shape.kv_len))
-            if not held(deployment, phase, shape).fits(capacity, requests, context):
-                return False
-    return True
+    if whole_weights(deployment.model, formats_of(deployment)) > capacity * deployment.scenario.num_devices:
+        return False  # not even cut into equal parts
+    steps = [(phase, shape_of(deployment, phase)) for phase in deployment.scenario.phases.named().values()]
+    return all(_fits(deployment, phase, shape, None) for phase, shape in steps) and all(
+        _fits(deployment, phase, shape, shape)
+        for phase, shape in steps  # activations take a graph: asked last
+    )
 
 
-def memory_use(deployment: Deployment, phase: Prefill | Decode, step: Step) -> MemoryUse:
+def _fits(deployment: Deployment, phase: Phase, shape: StepShape, running: StepShape | None) -> bool:
+    requests, context = float(np.asarray(shape.requests)), float(np.asarray(shape.context))
+    return held(deployment, phase, running).fits(usable_bytes(deployment), requests, context)
+
+
+@lru_cache(maxsize=64)
+def whole_weights(model: Model, formats: Formats) -> float:
+    """Bytes of all weights of one replica, each held once."""
+    return memory(model, Layout(), formats).weight_bytes
+
+
+def memory_use(deployment: Deployment, phase: Phase, step: Step) -> MemoryUse:
     """The memory record of one phase."""
     here = held(deployment, phase, step.shape)
     requests, context = float(np.asarray(step.shape.batch)), float(np.asarray(step.shape.kv_len))

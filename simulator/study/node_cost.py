@@ -93,7 +93,7 @@ class Machine:
                 "collectives",
                 f"{stack.library.runtime}/collectives",
                 stack.fidelity,
-                links_of(self.system, span),
+                links_of(span),
             )
         if isinstance(term, ExpertExchange):
             if term.ranks <= 1:
@@ -101,15 +101,15 @@ class Machine:
             span = place(self.system, term.ranks)
             stack = self.exchanges
             cost = exchange_cost(term, self.system, stack, span=span)
-            return cost, "deepep", f"{stack.library.runtime}/deepep", stack.fidelity, links_of(self.system, span)
+            return cost, "deepep", f"{stack.library.runtime}/deepep", stack.fidelity, links_of(span)
         choice = choose(term, self.device, self.runtime, self._kernels)
         return kernel_cost(term, self.rank, choice.kernel), choice.family, choice.label, choice.fidelity, ()
 
 
-def graph_costs(graph: Graph, machine: Machine) -> dict[int, NodeCost]:
+def graph_costs(graph: Graph, machine: Machine, known: dict[Hashable, NodeCost] | None = None) -> dict[int, NodeCost]:
     """NodeCost of every template of ``graph``; templates of equal operator and shapes (dense and MoE layers share their
-    attention) are costed once."""
-    known: dict[Hashable, NodeCost] = {}
+    attention) are costed once. known: costs of other graphs on the same machine, used and filled."""
+    known = {} if known is None else known
     costs: dict[int, NodeCost] = {}
     for template, node in graph.templates().items():
         inputs, outputs = graph.specs(node.inputs), graph.specs(node.outputs)

@@ -10,6 +10,7 @@ from simulator.economics.energy import Energy
 from simulator.models.graph import Graph
 from simulator.replay.program import Program
 from simulator.replay.timeline import Timeline
+from simulator.study.expert_use import ExpertUse
 from simulator.study.node_cost import NodeCost
 
 
@@ -67,6 +68,7 @@ class PhaseResult:
 
     tokens: tokens processed by the deployment in the step (decode: accepted output tokens). requests: requests in the step.
     seconds: step time, replayed. exposed: seconds by stage on the critical path. costs: by template of the graph.
+    experts: how the step loads them, None without any.
     """
 
     phase: str
@@ -86,6 +88,7 @@ class PhaseResult:
     timeline: Timeline
     roofline_seconds: float
     costs: Mapping[int, NodeCost]
+    experts: ExpertUse | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,4 +110,5 @@ class Result:
     power_limit_w: float
     notes: tuple[str, ...]
     estimated_figures: tuple[str, ...]
+    figure_count: int
     config: Mapping[str, Any]

@@ -36,6 +36,7 @@ def row_of(result: Result) -> Row:
         "error_band_pct": max(p.band_pct for p in result.phases.values()),
         "runtime": result.runtime,
         "estimated_figures": len(result.estimated_figures),
+        "estimated_share_pct": 100.0 * len(result.estimated_figures) / max(result.figure_count, 1),
     }
     return row | metrics.further(result, row)
 

@@ -11,23 +11,16 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from simulator.models.build import describe
+from simulator.models.build import fold
 from simulator.models.formats import Formats
 from simulator.models.graph import Graph
-from simulator.models.layout import Layout, resolve
+from simulator.models.layout import Layout
 from simulator.models.step import StepShape
 from simulator.ops.work import Attention, IndexScores, TopK
-from simulator.passes import Plan
-from simulator.passes.formats import formats as formats_pass
-from simulator.passes.fuse import fuse
-from simulator.passes.shard import shard
-from simulator.passes.unroll import unroll
 from simulator.profiles.errors import fail
-from simulator.replay.build import program_of
-from simulator.replay.program import PS_PER_SECOND
-from simulator.replay.structure import structure_of
 from simulator.serving.step_table import DecodeTable, PrefillTable
 from simulator.study.deployment import Deployment
+from simulator.study.folded_graph import step_seconds, uses_of
 from simulator.study.node_cost import Machine, NodeCost, graph_costs
 from simulator.study.step import options_of
 
@@ -76,35 +69,13 @@ def prefill_table(deployment: Deployment, layout: Layout, formats: Formats, mach
 
 def folded(deployment: Deployment, layout: Layout, formats: Formats, step: StepShape) -> Graph:
     """The graph of one rank with every layer body once. ProfileError: the layout does not fit the model."""
-    options = options_of(deployment, step.phase)
+    options = options_of(deployment, step.phase, layout)
     if 1 < layout.ep <= ALL_GATHER_RANKS:
         options = replace(options, exchange="all_gather")
     try:
-        plan = Plan(deployment.model, resolve(layout, deployment.model), formats, options, step.phase)
-        graph = describe(deployment.model, step, options)
-        return fuse(shard(formats_pass(graph, plan.formats), plan.layout), options.fusions)
+        return fold(deployment.model, step, layout, formats, options)
     except ValueError as error:
         raise fail(f"scenario {deployment.scenario.name}", 0, "parallel", str(error)) from None
-
-
-def step_seconds(graph: Graph, costs: Mapping[int, NodeCost]) -> Floats:
-    """Replayed time of a folded graph: each segment between two cuts as often as its layer body occurs."""
-    uses = uses_of(graph)
-    once = unroll(replace(graph, bodies=tuple(replace(b, layers=(b.layer,)) for b in graph.bodies)))
-    links = {t: tuple(link.id for link in c.links) for t, c in costs.items() if c.links}
-    program, durations = program_of(once, {t: c.cost.seconds for t, c in costs.items()}, links)
-    columns = durations if durations.ndim == 2 else durations[:, None]
-    structure = structure_of(program)
-    total = np.zeros(columns.shape[1], dtype=np.float64)
-    for first, index in structure.sequence:
-        length = structure.shapes[index].length(columns)
-        total += uses.get(once.nodes[program.origin[first]].layer, 1) * length
-    return total / PS_PER_SECOND
-
-
-def uses_of(graph: Graph) -> dict[int, int]:
-    """Layer that stands for a body -> layers that share it."""
-    return {b.layer: len(b.layers) for b in graph.bodies}
 
 
 def core_templates(graph: Graph, costs: Mapping[int, NodeCost]) -> set[int]:

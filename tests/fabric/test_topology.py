@@ -29,9 +29,9 @@ def test_forced_domains():
 
 def test_links_name_the_ports_of_a_rank():
     system = load_system("hgx-h100")
-    inside, across = (links_of(system, place(system, n)) for n in (8, 16))
-    assert [link.id for link in inside] == ["hgx-h100/nvlink"]
-    assert [link.id for link in across] == ["hgx-h100/nvlink", "hgx-h100/network"]
+    inside, across = (links_of(place(system, n)) for n in (8, 16))
+    assert [link.id for link in inside] == ["nvlink"]
+    assert [link.id for link in across] == ["nvlink", "network"]
     assert inside[0].capacity == pytest.approx(450e9)
 
 

@@ -18,8 +18,9 @@ from simulator.profiles import load_model
 from simulator.profiles.errors import ProfileError
 from simulator.profiles.model import Model
 from simulator.profiles.runtime import Training
+from simulator.study.folded_graph import uses_of
 from simulator.study.node_cost import graph_costs
-from simulator.study.step_tables import folded, uses_of
+from simulator.study.step_tables import folded
 from simulator.training.backward import backward_share
 from simulator.training.schedule import Plan, pipeline_seconds
 from simulator.validation.predict.families import TRAINING
