@@ -41,6 +41,11 @@ IGNORED = frozenset(
         "quantization_config",
     )
 )
+TOKEN_KEYS = ("_token_id", "_token_ids", "_token_index")
+FAMILIES = (
+    "bloom", "deepseek", "gemma", "glm", "gpt_oss", "kimi", "llama", "minimax", "mistral", "mixtral", "nemotron", "qwen",
+)  # fmt: skip
+"""Beginnings of model_type whose layers were checked against published parameter counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +61,38 @@ class Converted:
 
 
 def from_hugging_face(config: Mapping[str, Any], name: str, source: str = "") -> Converted:
-    """Model description of a config.json (already parsed). ValueError names a missing key or an unknown kind of layer.
+    """Model description of a config.json (already parsed).
 
-    Multimodal files: the text part is converted.
+    Multimodal files: the text part is converted. ValueError names a missing key or an unknown kind of layer, and the keys
+    that have no place in a description.
     """
     nested = config.get("text_config")
     text = {**config, **nested} if isinstance(nested, Mapping) else dict(config)
     text.pop("text_config", None)
     r = Reader(name, text)
-    family = str(text.get("model_type", "")) or name.split("-")[0]
+    try:
+        document = _document(r, name, source)
+    except ValueError as error:
+        left = _unmapped(r)
+        raise ValueError(f"{error}; keys without a place: {', '.join(left)}" if left else str(error)) from None
+    return Converted(document, _unmapped(r), tuple(r.assumed))
+
+
+def _unmapped(r: Reader) -> tuple[str, ...]:
+    """Keys that say something and were not read; a switch that is off says nothing."""
+    return tuple(
+        sorted(
+            key
+            for key, value in r.config.items()
+            if key not in r.used and key not in IGNORED and not key.endswith(TOKEN_KEYS) and value not in (None, False, [], {})
+        )
+    )
+
+
+def _document(r: Reader, name: str, source: str) -> dict[str, Any]:
+    family = str(r.config.get("model_type", "")) or name.split("-")[0]
+    if not family.startswith(FAMILIES):
+        r.assume(f"family {family!r} is unknown: its layers are read by their keys alone")
     document: dict[str, Any] = {
         "name": name,
         "family": family,
@@ -80,8 +108,7 @@ def from_hugging_face(config: Mapping[str, Any], name: str, source: str = "") ->
             document[part] = found
     document["layers"] = layers_of(r, document)
     _rename_mtp(document)
-    unmapped = sorted(set(text) - r.used - IGNORED)
-    return Converted(document, tuple(unmapped), tuple(r.assumed))
+    return document
 
 
 def _rename_mtp(document: dict[str, Any]) -> None:

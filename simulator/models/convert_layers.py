@@ -35,7 +35,8 @@ def _mixers(r: Reader, count: int, document: Mapping[str, Any]) -> list[str]:
     known = {"linear_attention": "delta_net", "full_attention": "gqa", "sliding_attention": "gqa_window"}
     known |= {"chunked_attention": "gqa_window"}
     kinds = r.take("layer_types")
-    interval = r.take("full_attention_interval", "sliding_window_pattern")
+    chunked = 4 if r.has("attention_chunk_size") else None  # Llama 4: every fourth layer sees all
+    interval = r.take("full_attention_interval", "sliding_window_pattern", "no_rope_layer_interval", default=chunked)
     if kinds:
         unknown = sorted(set(kinds) - set(known))
         if unknown:
@@ -50,6 +51,9 @@ def _mixers(r: Reader, count: int, document: Mapping[str, Any]) -> list[str]:
 def _ffns(r: Reader, count: int, document: Mapping[str, Any]) -> list[str]:
     if "moe" not in document:
         return ["dense"] * count
+    kinds = r.take("mlp_layer_types")
+    if kinds:
+        return ["dense" if kind == "dense" else "moe" for kind in kinds]
     first = r.take("first_k_dense_replace", default=0)
     step = r.take("moe_layer_freq", "decoder_sparse_step", "interleave_moe_layer_step", default=1)
     if isinstance(step, list):

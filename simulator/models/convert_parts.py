@@ -37,13 +37,23 @@ class Reader:
         self.assumed.append(what)
 
 
+POSITION_BIASED = ("bloom", "falcon", "gpt2", "mpt", "opt")
+"""Families that mark positions by other means than rotation."""
+
+
 def rope(r: Reader) -> dict[str, Any] | None:
     """Rotary embedding and its context extension."""
     scaling = r.take("rope_scaling", "rope_parameters", default={})
+    if isinstance(scaling.get("full_attention"), Mapping):
+        r.assume("rotary embeddings differ by kind of layer: that of full attention stands for all")
+        scaling = scaling["full_attention"]
     theta = r.take("compress_rope_theta", "rope_theta", default=scaling.get("rope_theta"))
-    if theta is None:
+    if theta is None and str(r.config.get("model_type", "")) in POSITION_BIASED:
         r.assume("no rope_theta: no rotary embedding")
         return {"kind": "none"}
+    if theta is None:
+        theta = 10000.0
+        r.assume("no rope_theta: 10,000, the default of its library")
     out: dict[str, Any] = {"theta": float(theta)}
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind in ("yarn", "llama3"):
@@ -145,6 +155,8 @@ def hyper(r: Reader) -> dict[str, Any] | None:
 def indexer(r: Reader) -> dict[str, Any] | None:
     """Sparse-attention indexer."""
     if not r.has("index_topk"):
+        if "dsa" in str(r.config.get("model_type", "")):
+            r.assume("no index_topk: attention is described as dense")
         return None
     out = {"heads": r.need("index_n_heads"), "dim": r.need("index_head_dim"), "topk": r.need("index_topk")}
     if r.take("indexer_rope_interleave"):
@@ -180,7 +192,7 @@ def mamba(r: Reader) -> dict[str, Any] | None:
 
 def dense(r: Reader) -> dict[str, Any] | None:
     """Dense feed-forward; absent when every layer has experts."""
-    width = r.take("intermediate_size", "ffn_hidden_size")
+    width = r.take("intermediate_size_mlp", "intermediate_size", "ffn_hidden_size")
     kind = str(r.config.get("model_type", ""))
     if kind == "bloom":
         return {"width": 4 * r.need("hidden_size", "n_embed"), "gated": False, "bias": True}
@@ -202,20 +214,20 @@ def moe(r: Reader) -> dict[str, Any] | None:
         "topk": r.need("num_experts_per_tok", "experts_per_token"),
         "width": width,
     }
-    shared = r.take("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size")
-    number = r.take("n_shared_experts", "num_shared_experts", default=0)
+    shared = r.take("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "share_expert_dim")
+    number = r.take("n_shared_experts", "num_shared_experts", default=1 if _llama4(r) else 0)
     if shared or number:
         out["shared_width"] = shared or number * width
     if (r.take("n_group", default=1) or 1) > 1:
         out |= {"groups": r.config["n_group"], "topk_groups": r.need("topk_group")}
     r.take("topk_group")
-    scoring = r.take("scoring_func", default="sigmoid" if r.has("topk_method") else "softmax")
+    scoring = r.take("scoring_func", default="sigmoid" if r.has("topk_method") or _llama4(r) else "softmax")
     out["scoring"] = {"sqrtsoftplus": "sqrt_softplus", "sqrt(softplus)": "sqrt_softplus"}.get(scoring, scoring)
     if r.take("topk_method") == "noaux_tc" or r.take("use_routing_bias"):
         out["routing_bias"] = True
-    if not r.take("norm_topk_prob", default=True):
+    if not r.take("norm_topk_prob", default=not _llama4(r)):
         out["normalise"] = False
-    out["scale"] = float(r.take("routed_scaling_factor", default=1.0))
+    out["scale"] = float(r.take("routed_scaling_factor", "moe_routed_scaling_factor", default=1.0))
     if str(r.config.get("model_type", "")) == "gpt_oss":
         clamp = float(r.take("swiglu_limit", default=7.0))
         out |= {"expert_bias": True, "router_bias": True, "clamp": clamp, "alpha": 1.702, "up_offset": 1.0}
@@ -268,6 +280,11 @@ PARTS: dict[str, Callable[[Reader], dict[str, Any] | None]] = {
 }
 
 
+def _llama4(r: Reader) -> bool:
+    """Llama 4 does not state its shared expert, nor that its router weighs by a sigmoid."""
+    return str(r.config.get("model_type", "")).startswith("llama4")
+
+
 def _experts(r: Reader) -> int:
     return int(r.take("n_routed_experts", "num_experts", "num_local_experts", default=0))
 
@@ -276,7 +293,8 @@ def _dense_layers(r: Reader) -> bool:
     first, step = r.config.get("first_k_dense_replace") or 0, r.config.get("decoder_sparse_step") or 1
     hybrid = "-" in str(r.config.get("hybrid_override_pattern", ""))
     alternate = (r.config.get("interleave_moe_layer_step") or 1) > 1
-    return first > 0 or step > 1 or bool(r.config.get("mlp_only_layers")) or hybrid or alternate
+    listed = "dense" in (r.config.get("mlp_layer_types") or ())
+    return listed or first > 0 or step > 1 or bool(r.config.get("mlp_only_layers")) or hybrid or alternate
 
 
 def _windowed(r: Reader) -> bool:

@@ -71,6 +71,18 @@ def test_compare_keeps_the_work(compared):
     assert totals == {256}
 
 
+def test_a_device_that_cannot_hold_the_model_gets_the_fewest_that_can():
+    rows = document("compare", "deepseek-v3.2-chat", "--devices", "tpu-v5e,ascend-910c,h200-sxm")["rows"]
+    by = {r["device"]: r for r in rows}
+    assert all(r["fits"] and r["bound"] for r in rows)
+    assert by["h200-sxm"]["num_devices"] == by["h200-sxm"]["asked_num_devices"] == 8
+    assert by["ascend-910c"]["num_devices"] > by["ascend-910c"]["asked_num_devices"] == 16  # dies, two a package
+    assert by["tpu-v5e"]["num_devices"] == 128  # 16 GB each; 64 would hold 942 GB of 1,344 GB of 16-bit weights
+    assert "tp" in by["tpu-v5e"]["parallel"]  # attention weights alone exceed a chip
+    text = silicast("compare", "deepseek-v3.2-chat", "--devices", "ascend-910c").stdout
+    assert "from 32" in text
+
+
 def test_sweep_is_the_same_as_single_runs():
     swept = document("sweep", "deepseek-v3.2-chat", "--axis", "context=2048,8192", "--axis", "batch=16,32")
     assert [(r["context"], r["batch"]) for r in swept["rows"]] == [

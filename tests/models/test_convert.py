@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from simulator.models.convert import from_hugging_face
 from simulator.models.parameters import parameters
 from simulator.profiles.model import Layer, LayerRun, Model
+from tests.cli.command import silicast
 from tests.models.bundled import model
 
 V3: dict[str, Any] = {
@@ -150,6 +153,17 @@ V4: dict[str, Any] = {
     "compress_rope_theta": 160000,
     "rope_scaling": {"type": "yarn", "factor": 16, "original_max_position_embeddings": 65536},
 }
+RWKV: dict[str, Any] = {
+    "model_type": "rwkv",
+    "hidden_size": 4096,
+    "attention_hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "vocab_size": 65536,
+    "context_length": 1024,
+    "intermediate_size": 14336,
+    "rescale_every": 6,
+}
+RELEASED_FILE = Path(__file__).with_name("released_configs.json")
 CASES = {
     "deepseek-v4-flash": V4,
     "deepseek-v3": V3,
@@ -181,7 +195,7 @@ def test_converted_counts_are_those_of_the_bundled_model(name: str) -> None:
     converted = from_hugging_face(CASES[name], name)
     found, bundled = parameters(as_model(converted.document)), parameters(model(name))
     assert (found.total, found.active, found.mtp) == (bundled.total, bundled.active, bundled.mtp)
-    assert converted.unmapped == (("mlp_bias",) if name == "llama-3.1-70b" else ())
+    assert converted.unmapped == ()
 
 
 def test_descriptions_keep_formats_windows_and_rotations() -> None:
@@ -198,13 +212,52 @@ def test_descriptions_keep_formats_windows_and_rotations() -> None:
 
 
 def test_keys_without_a_place_are_named() -> None:
-    assert from_hugging_face(LLAMA, "llama").unmapped == ("mlp_bias",)
+    assert from_hugging_face(LLAMA, "llama").unmapped == ()
+    assert from_hugging_face(LLAMA | {"mlp_bias": True}, "llama").unmapped == ("mlp_bias",)
     assert from_hugging_face(V3 | {"a_new_idea": 7}, "v3").unmapped == ("a_new_idea",)
 
 
 def test_what_is_not_said_is_listed_as_assumed() -> None:
     odd = V3 | {"quantization_config": {"quant_method": "awq"}}
     assert any("awq" in a for a in from_hugging_face(odd, "v3").assumed)
+
+
+RELEASED = {k: v for k, v in json.loads(RELEASED_FILE.read_text()).items() if k != "_source"}
+KNOWN = [k for k, v in RELEASED.items() if v["published"]]
+UNKNOWN = {
+    "laguna-xs.2": {"gating", "num_attention_heads_per_layer"},
+    "longcat-flash": {"zero_expert_num", "moe_topk", "num_layers", "expert_ffn_hidden_size"},
+    "rwkv-7": {"attention_hidden_size", "rescale_every"},
+}
+
+
+def test_ten_families_are_covered() -> None:
+    assert len({v["config"]["model_type"] for k, v in RELEASED.items() if k in KNOWN}) >= 10
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_released_files_give_the_published_counts(name: str) -> None:
+    """Makers round to two or three digits, and some count the prediction modules."""
+    converted = from_hugging_face(RELEASED[name]["config"], name)
+    count = parameters(as_model(converted.document))
+    published = RELEASED[name]["published"] * 1e9
+    assert min(abs(total / published - 1) for total in (count.total, count.total + count.mtp)) < 0.013
+    assert converted.unmapped == ()
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_unknown_families_name_what_has_no_place(name: str, tmp_path: Path) -> None:
+    """Converted or refused, standard error names the keys."""
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(RWKV if name == "rwkv-7" else RELEASED[name]["config"]))
+    outcome = silicast("convert", str(file), "--name", name, "--out", str(tmp_path / "model.yaml"))
+    assert all(key in outcome.stderr for key in UNKNOWN[name]), outcome.stderr
+    if outcome.status:
+        assert outcome.status == 2
+        assert len(outcome.lines) == 1
+        assert not (tmp_path / "model.yaml").exists()
+    else:
+        assert "is unknown" in outcome.stderr
 
 
 def test_text_part_of_a_multimodal_file_is_converted() -> None:
