@@ -12,6 +12,7 @@ from pathlib import Path
 
 from simulator.report.dsa_report import write_dsa_report
 from simulator.validation.accuracy_regenerate import regenerate_accuracy, regenerate_left_out
+from simulator.validation.peaks import write_peaks
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -24,6 +25,7 @@ def say(text: str) -> None:
 REPORTS: dict[str, Callable[[], None]] = {
     "dsa-vs-dense": lambda: write_dsa_report(FOLDER / "dsa-vs-dense"),
     "accuracy": lambda: regenerate_accuracy(FOLDER / "accuracy", say),
+    "peaks": lambda: write_peaks(FOLDER / "peaks"),
     "leave-one-out": lambda: regenerate_left_out(FOLDER / "accuracy", say),
 }
 SLOW = ("leave-one-out",)  # some minutes; run it before ``accuracy``, which shows its table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,33 @@ from simulator.profiles.yaml_source import Located, display, read
 
 _Stamp = tuple[int, int]
 _parsed: dict[Path, tuple[_Stamp, Located]] = {}
+_resolved: dict[tuple[Path, str | None, tuple[Path, ...]], tuple[tuple[_Stamp, ...], Located, tuple[Path, ...]]] = {}
 
 
 def resolve(path: Path, kind: str | None = None) -> tuple[Located, tuple[Path, ...]]:
     """(the merged mapping of ``path``, every file it came from, the file itself first).
 
     ``extends`` and an inherited ``name`` are gone from the result; a profile without a name is called after its file.
-    ProfileError: unreadable file, unknown or cyclic ``extends``.
+    ProfileError: unreadable file, unknown or cyclic ``extends``. The result is kept until one of the files changes.
     """
+    key = (path, kind, search.roots())
+    known = _resolved.get(key) if path.is_absolute() else None
+    if known is not None and _unchanged(known[2], known[0]):
+        return known[1], known[2]
+    merged, files = _resolve(path, kind)
+    if path.is_absolute():
+        _resolved[key] = (tuple(stamp(f) for f in files), merged, files)
+    return merged, files
+
+
+def _unchanged(files: tuple[Path, ...], stamps: tuple[_Stamp, ...]) -> bool:
+    try:
+        return all(stamp(f) == before for f, before in zip(files, stamps, strict=True))
+    except OSError:
+        return False
+
+
+def _resolve(path: Path, kind: str | None) -> tuple[Located, tuple[Path, ...]]:
     kind = kind or search.kind_of(path)
     chain: list[Path] = []
     layers: list[Located] = []
@@ -50,7 +70,7 @@ def merge(base: Located, over: Located) -> Located:
 
 def stamp(path: Path) -> _Stamp:
     """What changes when a file changes."""
-    status = path.stat()
+    status = os.stat(path)
     return status.st_mtime_ns, status.st_size
 
 

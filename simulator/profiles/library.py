@@ -151,7 +151,7 @@ def _model_name(name: str | Path) -> str | Path:
 
 
 def _load_any(name: str | Path, kind: str | None) -> object:
-    kinds = [kind] if kind else [k for k in ("device", *CLASSES) if str(name) in search.list_names(k)]
+    kinds = [kind] if kind else [k for k in ("device", *CLASSES) if search.candidates(k, str(name))]
     if not kinds:
         kinds = [search.kind_of(Path(name)) or "device"]
     if kinds[0] == "scenario":

@@ -51,7 +51,7 @@ def load_as(
     ProfileError lists every fault, one line each. Loaded objects are cached until one of their files changes.
     """
     file = Path(path)
-    key = (cls, file.resolve(), kind, sourced)
+    key = (cls, file if file.is_absolute() else file.resolve(), kind, sourced)
     known = _cache.get(key)
     if not overrides and known is not None and _fresh(known.stamps):
         _by_identity.setdefault(id(known.value), known)

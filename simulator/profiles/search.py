@@ -93,7 +93,7 @@ def find(kind: str, name: str | Path) -> Path:
         if kind == "runtime" and (path / "runtime.yaml").is_file():
             return path / "runtime.yaml"
         return path
-    path_found = _lookup(kind, text)
+    path_found = _bundled_file(kind, text) if roots() == (bundled(),) else _lookup(kind, text)
     if path_found is None:
         known = list_names(kind)
         close = nearest(text, known)
@@ -125,6 +125,12 @@ def kind_of(path: Path) -> str | None:
 
 def _lookup(kind: str, name: str) -> Path | None:
     return next(iter(candidates(kind, name)), None)
+
+
+@lru_cache(maxsize=1024)
+def _bundled_file(kind: str, name: str) -> Path | None:
+    """File of a bundled profile: those do not come and go while a command runs."""
+    return _lookup(kind, name)
 
 
 def _files(folder: Path, kind: str) -> list[Path]:

@@ -121,7 +121,9 @@ def predict_groups(groups: Iterable[Group], count: int) -> Prediction:
 def by_vendor(rows: pd.DataFrame, family: str, nvidia: Callable[[pd.DataFrame], Prediction]) -> Prediction:
     """Sends rows to ``nvidia`` or to the family's module of the other vendors, by the device's vendor."""
     result = blank(len(rows))
-    vendors = np.array([_vendor(str(d)) for d in rows["device"]], dtype=object)
+    devices = rows["device"].astype(str)
+    vendor_of = {d: _vendor(d) for d in devices.unique()}
+    vendors = np.array([vendor_of[d] for d in devices], dtype=object)
     for vendor in dict.fromkeys(vendors.tolist()):
         index = np.flatnonzero(vendors == vendor)
         part = rows.iloc[index].reset_index(drop=True)

@@ -6,11 +6,12 @@ import importlib
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from simulator.profiles.errors import fail
 from simulator.profiles.output import write_atomically
-from simulator.validation.predict.families import Family, family_of
+from simulator.validation.predict.families import FAMILIES, Family, families_of_rows, family_of
 from simulator.validation.predict.prediction import Prediction
 
 # Columns that are, or give away, a measured value: never passed on to a family (avg_batch is an input of energy tables).
@@ -42,9 +43,29 @@ def read_table(path: Path) -> pd.DataFrame:
 def predict_frame(table: pd.DataFrame, file: str = "table") -> tuple[Family, pd.DataFrame]:
     """The family of ``table`` and a copy with predicted_* columns, ``fidelity`` and ``unsupported`` added.
 
-    Measured columns are dropped before any family sees a row. ProfileError: no family has these columns.
+    A table of several kernel families is predicted family by family (``families.families_of_rows``); the family returned
+    is then that of most rows. Measured columns are dropped before any family sees a row. ProfileError: no family has
+    these columns.
     """
     family = family_of(table.columns, file)
+    if "op" not in table or not len(table) or not table.index.is_unique:
+        return family, _predict(family, table)
+    of_row = np.array([f.name for f in families_of_rows(table.columns, table["op"].tolist(), file)])
+    parts = {f: table[of_row == f.name] for f in FAMILIES if (of_row == f.name).any()}
+    if len(parts) == 1:
+        family = next(iter(parts))
+        return family, _predict(family, table)
+    columns = ["predicted_us", "fidelity", "unsupported"]
+    found = pd.concat([_predict(f, _own_columns(f, part))[columns] for f, part in parts.items()])
+    return max(parts, key=lambda f: len(parts[f])), table.join(found)
+
+
+def _own_columns(family: Family, part: pd.DataFrame) -> pd.DataFrame:
+    """Columns of the family and those that say something: a mixed table is wide and mostly blank."""
+    return part[[c for c in part.columns if c in family.columns or (part[c] != "").any()]]
+
+
+def _predict(family: Family, table: pd.DataFrame) -> pd.DataFrame:
     inputs = table.drop(columns=[c for c in table.columns if c in MEASURED])
     if family.name == "energy" and "avg_batch" in table:
         inputs["avg_batch"] = table["avg_batch"]
@@ -55,14 +76,14 @@ def predict_frame(table: pd.DataFrame, file: str = "table") -> tuple[Family, pd.
         if error.name != f"simulator.validation.predict.{family.name}":
             raise
         reason = f"no predictor for {family.name} tables yet"
-        return family, result.assign(**dict.fromkeys(family.outputs, ""), fidelity="", unsupported=reason)
+        return result.assign(**dict.fromkeys(family.outputs, ""), fidelity="", unsupported=reason)
     predicted = module.predict(inputs)
     if isinstance(predicted, Prediction):
         result["predicted_us"] = predicted.us
-        return family, result.assign(fidelity=predicted.fidelity, unsupported=predicted.unsupported)
+        return result.assign(fidelity=predicted.fidelity, unsupported=predicted.unsupported)
     for column in (*family.outputs, "fidelity", "unsupported"):
         result[column] = predicted[column].to_numpy()
-    return family, result
+    return result
 
 
 def predict_file(source: Path, target: Path) -> dict[str, int]:

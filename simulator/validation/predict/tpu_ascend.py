@@ -26,6 +26,17 @@ from simulator.validation.predict.stacks import runtime_of
 Device: TypeAlias = Tpu | Ascend
 Seconds: TypeAlias = Callable[[Device, Kernel], FloatArray]
 REFERENCE = {"google": "jax", "huawei": "cann"}
+DATASHEET = ("core.aic", "core.tensorcores", "memory.bandwidth")
+"""Figures without which a prediction is an estimate."""
+TELLING: Mapping[str, tuple[str, ...]] = {
+    "elementwise": ("vector", "vector_l2"),
+    "attention": ("score_ops",),
+    "mla": ("score_ops",),
+    "dsa": ("sparse_gather", "gather_row"),
+    "sparse_gather": ("sparse_gather", "vector_l2"),
+    "memcpy": ("hbm_copy", "vector_l2"),
+}
+"""Family -> the efficiency (of a TPU, of an Ascend device) whose kind says how firm it is; else the first one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,11 +97,14 @@ def stack_of(fw: str) -> str:
 
 
 def fidelity_of(group: Group, device: Device, kernel: Kernel) -> str:
-    """Weakest of: the generation's efficiencies, the stack standing in, and what the family says of its rows."""
+    """Weakest of: the generation's efficiencies, the datasheet, the stack standing in, and what the family says."""
     figures = figures_of(group.device)
-    kind = next((f.kind for path, f in figures.items() if path.startswith("efficiencies.")), "estimated")
-    generation = "calibrated" if kind == "calibrated" else "estimated"
-    return worst(generation, "derived" if kernel.substituted_for else "calibrated", group.fidelity)
+    first = next((path for path in figures if path.startswith("efficiencies.")), "")
+    telling = next((p for p in TELLING.get(group.family, ()) if f"efficiencies.{p}" in figures), "")
+    paths = (f"efficiencies.{telling}" if telling else first, *DATASHEET)
+    guessed = any(figures[p].kind == "estimated" for p in paths if p in figures)
+    stack = "derived" if kernel.substituted_for else "calibrated"
+    return worst("estimated" if guessed else "calibrated", stack, group.fidelity)
 
 
 def predict_groups(groups: Iterable[Group], count: int, hardware: Hardware = BUNDLED) -> Prediction:
