@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from simulator.models.graph import Graph, Node
 from simulator.models.layout import Layout
+from simulator.ops.attention import Attention
 from simulator.ops.collectives import AllGather, AllReduce, ReduceScatter
 from simulator.ops.elementwise import Add, SigmoidMul
 from simulator.ops.embedding import Embedding, VocabParallelEmbedding
@@ -203,6 +204,17 @@ class _Sharding(Rewriter):
         elif node.stage == "gate":
             x = self._pooled(x, node)
         self._finish(node, op, (x, *rest), self.state[x])
+
+    def _attention(self, node: Node, op: Attention) -> None:
+        """Query heads stay with the KV heads they belong to: both are cut, or there is one KV head for all."""
+        before = [self.old.values[i].spec.shape[2] for i in node.inputs[:2]]
+        after = [self.spec(self.at[i]).shape[2] for i in node.inputs[:2]]
+        if not same(before[0], after[0]) and same(before[1], after[1]) and not same(after[1], 1):
+            raise ValueError(
+                f"query heads are cut from {before[0]} to {after[0]}, the {after[1]} heads of keys and values are not; "
+                "cut both over the heads"
+            )
+        self._default(node, op)
 
     def _rmsnorm(self, node: Node, op: RMSNorm) -> None:
         if len(node.inputs) == 2 and self.values[self.at[node.inputs[1]]].shard is not None:

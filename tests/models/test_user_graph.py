@@ -177,6 +177,37 @@ def test_replicated_weights_are_right_and_half_split_ones_are_named() -> None:
         sharding_checks(torn)
 
 
+def test_queries_cut_without_their_keys_are_refused(tmp_path: Path) -> None:
+    """A rank of half of the query heads and all KV heads would pair them wrongly, and no shape would tell."""
+    torn = OWN.replace(
+        """      qkv.weight:
+        shape: [wide + 2 * narrow, hidden_size]
+        shard: {axis: 0, over: heads}
+        blocks: [wide, narrow, narrow]
+        ways: [gqa.heads, gqa.kv_heads, gqa.kv_heads]
+""",
+        """      q.weight: {shape: [wide, hidden_size], shard: {axis: 0, over: heads}}
+      kv.weight: {shape: [2 * narrow, hidden_size]}
+""",
+    ).replace(", shard: {axis: 2, over: heads}, ways: gqa.kv_heads}", "}")
+    torn = torn.replace(
+        """      - {name: qkv, op: Linear, inputs: [x, qkv.weight]}
+      - {name: split, op: Split, args: {sizes: [wide, narrow, narrow]}, inputs: [qkv], outputs: [q, k, v]}
+""",
+        """      - {name: q_proj, op: Linear, inputs: [x, q.weight], outputs: [q]}
+      - {name: kv, op: Linear, inputs: [x, kv.weight]}
+      - {name: split, op: Split, args: {sizes: [narrow, narrow]}, inputs: [kv], outputs: [k, v]}
+""",
+    )
+    model = written(tmp_path, torn)
+    step = StepShape("decode", 4, 1, 64)
+    assert build(model, step).nodes  # one rank has all heads
+    with pytest.raises(
+        ValueError, match=r"attention: .*query heads are cut from 32 to 8, the 8 heads of keys and values are not"
+    ):
+        build(model, step, Layout(tp=4))
+
+
 CONVOLUTION = """
 name: own-llama
 family: test

@@ -33,7 +33,7 @@ from simulator.validation.predict.systems import system_for
 Row = Mapping[str, str]
 SATURATED_BATCH = 1024
 PROMPTS_PER_CLIENT = 10
-POISSON_REQUESTS = 60
+POISSON_REQUESTS = 1000  # what vllm bench serve sends unless told otherwise
 DRIFT = 0.07
 STREAM = 10
 
@@ -122,20 +122,33 @@ def _limits(fleet: Fleet, key: Key) -> dict[str, Any]:
     return {"token_budget": 8192 if large else 2048, "max_sequences": 1024 if large else 256}
 
 
+def _stated_limits(row: Row) -> dict[str, Any]:
+    """New tokens per step and running requests that the row says its engine was started with."""
+    sequences = count(row["max_batch"]) if count(row["batch_is_derived"]) == 0 else 0
+    tokens = re.search(r"max_num_batched_tokens=(\d+)", row.get("chunked_prefill", ""))
+    found = {"max_sequences": sequences} if sequences > 0 else {}
+    return found | ({"token_budget": int(tokens[1])} if tokens else {})
+
+
 def _aggregated(fleet: Fleet, case: Case) -> Found:
-    workers = aggregated(case.row, case.experts, case.per_device)
+    workers = aggregated(case.row, case.experts, case.per_device, _attention_groups(case))
     key = case.key(workers.layout)
     load = _load(case, workers.replicas)
     ranks = key.layout.dp * key.layout.pp
-    limits = _limits(fleet, key)
+    limits = _limits(fleet, key) | _stated_limits(case.row)
     if load.closed:
-        limits["max_sequences"] = (
-            max(count(case.row["max_batch"]) if count(case.row["batch_is_derived"]) == 0 else 0, 0) or 1 << 20
-        )
+        limits |= {"max_sequences": 1 << 20} | _stated_limits(case.row)
         limits |= _recipe(fleet, key, load.concurrency * workers.replicas)
     most = min(load.concurrency, int(limits["max_sequences"]))
     engine = fleet.engine(key, -(-most // ranks), accepted=case.accepted, **limits)
     return Found(serve(engine, load), workers.replicas, case.devices, "derived", workers.replicas)
+
+
+def _attention_groups(case: Case) -> int:
+    """KV heads of a model that an XLA stack serves; 0 for other stacks. Source: vllm-project/tpu-inference, serving recipes."""
+    gqa = load_model(case.model).gqa
+    vendors = load_runtime(case.runtime).vendors
+    return gqa.kv_heads if gqa is not None and "google" in vendors else 0
 
 
 def _recipe(fleet: Fleet, key: Key, clients: int) -> dict[str, float]:
@@ -155,13 +168,14 @@ def _load(case: Case, replicas: int) -> Load:
     each = lengths(row)
     if not each.spread and load_runtime(case.runtime).schedule == "mixed":
         each = replace(each, drift=DRIFT)
-    prompts = re.search(r"(\d+) (?:prompts|requests)", row["arrival"])
+    prompts = re.search(r"(\d+) (?:prompts|requests)", f"{row['arrival']} {row.get('length_dist', '')}")
     if row["arrival"].startswith(("all_at_t0", "offline")):
         total = max((int(prompts[1]) if prompts else 1000) // replicas, 1)
         return Load(each, total, total)
     rate = re.search(r"poisson (?:rate )?~?([\d.]+)", row["arrival"])
     if rate:
-        return Load(each, POISSON_REQUESTS, POISSON_REQUESTS, float(rate[1]) / replicas)
+        total = max(int(prompts[1]) // replicas, 1) if prompts else POISSON_REQUESTS
+        return Load(each, total, total, float(rate[1]) / replicas)
     clients = max(round(max(number(row["concurrency"]) if row["concurrency"] else 1.0, 1.0) / replicas), 1)
     return Load(each, PROMPTS_PER_CLIENT * clients, clients)
 

@@ -74,11 +74,19 @@ class Workers:
     layout: Layout
 
 
-def aggregated(row: Mapping[str, str], experts: bool, ranks_per_device: int) -> Workers:
-    """Layout of an aggregated engine; what the row leaves open is filled from the device count."""
+def aggregated(row: Mapping[str, str], experts: bool, ranks_per_device: int, kv_heads: int = 0) -> Workers:
+    """Layout of an aggregated engine; what the row leaves open is filled from the device count.
+
+    kv_heads: of a stack that spreads experts over all ranks and attention over tensor groups no wider than its KV heads,
+    each group with its own requests (XLA stacks); 0 = not so.
+    """
     devices = max(count(row["num_devices"]), 1) * ranks_per_device
     dp, pp = max(count(row["dp_attn"]), 1), max(count(row["pp"]), 1)
     tp, ep, moe_tp = count(row["tp"]), count(row["ep"]), count(row["moe_tp"])
+    if not tp and experts and kv_heads:
+        ranks = max(devices // pp, 1)
+        tp = math.gcd(kv_heads, ranks)
+        return Workers(1, Layout(tp=tp, dp=ranks // tp, pp=pp, ep=ranks))
     if not tp:
         tp = min(8, max(devices // (dp * pp), 1))
         dp = max(devices // (tp * pp), 1) if experts else dp
