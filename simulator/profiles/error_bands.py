@@ -19,8 +19,16 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """Devices and architectures with rows of a family."""
+
+    devices: tuple[str, ...]
+    architectures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorBands:
-    """bands: family -> vendor -> size class -> band.
+    """bands: family -> vendor -> size class -> band. measured: family -> what has rows of it.
 
     new_device, new_generation: factors for a device, a generation without rows. derived, estimated: factors for stack
     values that stand in for another stack, or for none. fallback: percent of a family without any row. composition: what a
@@ -29,14 +37,25 @@ class ErrorBands:
 
     name: str
     bands: Mapping[str, Mapping[str, Mapping[str, Band]]]
-    measured_devices: tuple[str, ...]
-    measured_architectures: tuple[str, ...]
+    measured: Mapping[str, Measured]
     new_device: Ratio
     new_generation: Ratio
     derived: Ratio
     estimated: Ratio
     fallback: Ratio
     composition: Mapping[str, Band]
+
+    @property
+    def measured_devices(self) -> tuple[str, ...]:
+        """Devices with rows of any family."""
+        return tuple(sorted({d for m in self.measured.values() for d in m.devices}))
+
+    def ground(self, family: str, device: str, architecture: str) -> str:
+        """What rows of ``family`` there are: "device", "generation" or "none"."""
+        known = self.measured.get(family)
+        if known is None:
+            return "none"
+        return "device" if device in known.devices else "generation" if architecture in known.architectures else "none"
 
     def of(self, family: str, vendor: str, size: str) -> float:
         """Percent of one cell.

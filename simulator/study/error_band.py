@@ -12,6 +12,12 @@ from simulator.profiles.error_bands import ErrorBands, load_error_bands
 SIZE_CLASSES = ((20e-6, "below_20us"), (200e-6, "to_200us"), (math.inf, "above_200us"))
 
 
+SAME_KERNELS = {"grouped_gemm": ("moe",), "gather": ("sparse_gather", "elementwise"), "sparse_gather": ("elementwise",)}
+"""Family -> others whose rows time the same kernels (an expert layer is its two grouped products)."""
+
+GROUNDS = ("none", "generation", "device")
+
+
 def size_class(seconds: float) -> str:
     """Name of the size class of a kernel time."""
     return next(name for limit, name in SIZE_CLASSES if seconds < limit)
@@ -20,23 +26,26 @@ def size_class(seconds: float) -> str:
 def band_pct(family: str, device: Device, fidelity: str, seconds: float) -> float:
     """Half-width in percent that covers about two thirds of comparable rows.
 
-    Rows of the device itself give the band; a device without rows takes its generation's and widens it, a generation
-    without rows widens it more; values that are not calibrated widen it again.
+    Rows of the family on the device itself give the band; a device without any takes its generation's and widens it, a
+    generation without any widens it more; values that are not calibrated widen it again.
     """
     bands = _bands()
     base = bands.of(family, device.vendor, size_class(seconds))
-    if device.name not in bands.measured_devices:
-        known = device.architecture in bands.measured_architectures
-        base *= bands.new_device if known else bands.new_generation
+    widening = {"device": 1.0, "generation": bands.new_device, "none": bands.new_generation}
+    base *= widening[_ground(family, device)]
     return base * {"calibrated": 1.0, "derived": bands.derived}.get(fidelity, bands.estimated)
 
 
-def device_fidelity(device: Device) -> str:
-    """How firm the hardware side is: calibrated (rows of the device), derived (of its generation), estimated (neither)."""
-    bands = _bands()
-    if device.name in bands.measured_devices:
-        return "calibrated"
-    return "derived" if device.architecture in bands.measured_architectures else "estimated"
+def device_fidelity(family: str, device: Device) -> str:
+    """How firm the hardware side is for a family of kernels: calibrated (rows of the device), derived (of its generation),
+    estimated (neither)."""
+    return {"device": "calibrated", "generation": "derived"}.get(_ground(family, device), "estimated")
+
+
+def _ground(family: str, device: Device) -> str:
+    """The best that the family's rows, or those of the same kernels, say of the device."""
+    families = (family, *SAME_KERNELS.get(family, ()))
+    return max((_bands().ground(f, device.name, device.architecture) for f in families), key=GROUNDS.index)
 
 
 def combined_band_pct(parts: Sequence[tuple[float, float, str]], vendor: str) -> float:

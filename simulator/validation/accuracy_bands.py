@@ -38,21 +38,25 @@ def bands_text(rows: pd.DataFrame, left_out: Sequence[Mapping[str, Any]]) -> str
     """
     present = load_error_bands()
     kernels = rows[(rows["metric"] == "us") & np.isfinite(rows["error"]) & (rows["vendor"] != "")]
-    devices = sorted(set(kernels["device"]))
-    architectures = sorted({load_device(d).architecture for d in devices})
     factors = _present(present) | widening(left_out)
     lines = [HEADER + "bands:"]
     for family, part in kernels.groupby("family", sort=True):
         vendors = _vendors(part)
         lines += [f"  {family}:", *vendors] if vendors else []
     lines += [
-        f"measured_devices: [{', '.join(devices)}]",
-        f"measured_architectures: [{', '.join(architectures)}]",
+        "measured:",
+        *(_measured(str(family), part) for family, part in kernels.groupby("family", sort=True)),
         *(f'{name}: "{value:.3g}"' for name, value in factors.items()),
         "composition:",
         *_composition(rows),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _measured(family: str, part: pd.DataFrame) -> str:
+    devices = sorted(set(part["device"]))
+    architectures = sorted({load_device(d).architecture for d in devices})
+    return f"  {family}: {{devices: [{', '.join(devices)}], architectures: [{', '.join(architectures)}]}}"
 
 
 def _present(bands: ErrorBands) -> dict[str, float]:

@@ -29,11 +29,11 @@ def peaks(file: Path) -> pd.DataFrame:
     table = read_table(file)
     shaped = _with_ladder(table)
     _, predicted = predict_frame(shaped.drop(columns=["what", "published", "rate", "source", "reason", "peak"]))
-    seconds = predicted["predicted_us"].astype(float).to_numpy() * 1e-6
+    seconds = predicted["predicted_us"].to_numpy(dtype=np.float64) * 1e-6
     reached = _reached(shaped, seconds)
     best = pd.Series(reached).groupby(shaped["peak"].to_numpy()).max()
     slow = table["rate"] == "us"
-    value = best.loc[range(len(table))].to_numpy()
+    value = best.sort_index().to_numpy()
     found = table[["what", "device", "rate", "source", "reason"]].rename(columns={"rate": "unit"})
     found.insert(2, "published", table["published"].astype(float))
     found.insert(3, "predicted", np.where(slow, -value, value))
