@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from simulator.ops.routing import inclusion
+
 Array = npt.NDArray[np.float64]
 
 DRAWS = 6
@@ -177,18 +179,10 @@ def _fill(parts: Array, rows: Array) -> Array:
 
 
 def _sampled(r: Routing, alpha: float) -> Array:
-    """Expected rows when every token draws K different experts with power-law weights.
-
-    The chance that expert e is among the K is 1 - exp(-x w_e), x such that the chances add up to K (a race).
-    """
+    """Expected rows when every token draws K different experts with power-law weights."""
     u = np.random.default_rng(SEED).random((DRAWS, r.experts))
     weight = _bounded_power_law(u, alpha, 1.0, SAMPLED_LARGEST)
-    low, high = np.full((DRAWS, 1), 1e-12), np.full((DRAWS, 1), 1e6)
-    for _ in range(80):
-        middle = np.sqrt(low * high)
-        short = (1.0 - np.exp(-middle * weight)).sum(axis=1, keepdims=True) < min(r.topk, r.experts - 1e-6)
-        low, high = np.where(short, middle, low), np.where(short, high, middle)
-    return np.asarray(r.tokens * (1.0 - np.exp(-low * weight)))
+    return r.tokens * inclusion(weight, r.topk)
 
 
 def _fullest_rank(loads: Array, r: Routing) -> Array:

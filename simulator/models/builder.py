@@ -18,12 +18,13 @@ COMMUNICATION_STAGES = ("dispatch", "combine")
 
 @dataclass(slots=True)
 class Scope:
-    """Labels given to nodes as they are added."""
+    """Labels given to nodes as they are added. group: name of the request group in a mixed step."""
 
     layer: int = -1
     kind: str = ""
     stage: str = ""
     part: str = ""
+    group: str = ""
 
 
 class Builder:
@@ -35,6 +36,7 @@ class Builder:
         self.inputs: list[int] = []
         self.bodies: list[Body] = []
         self.scope = Scope()
+        self._weights: dict[str, int] = {}
 
     @contextmanager
     def at(self, stage: str, part: str = "") -> Iterator[None]:
@@ -45,6 +47,15 @@ class Builder:
             yield
         finally:
             self.scope.stage, self.scope.part = before
+
+    @contextmanager
+    def group(self, name: str) -> Iterator[None]:
+        """Nodes and caches added inside belong to one request group of a mixed step; weights stay shared."""
+        self.scope.group = name
+        try:
+            yield
+        finally:
+            self.scope.group = ""
 
     def spec(self, value: int) -> TensorSpec:
         """Spec of a value."""
@@ -66,8 +77,12 @@ class Builder:
         ways: tuple[int, ...] = (),
     ) -> int:
         """A weight; ``shard`` names the logical axis it may be split along (see graph.Value)."""
-        value = Value(len(self.values), self._name(name), TensorSpec(shape, dtype), "weight", shard, also, blocks, ways)
+        title = self._name(name)
+        if self.scope.group and title in self._weights:  # another group of the step reads it too
+            return self._weights[title]
+        value = Value(len(self.values), title, TensorSpec(shape, dtype), "weight", shard, also, blocks, ways)
         self.values.append(value)
+        self._weights[title] = value.id
         return value.id
 
     def cache(self, name: str, *shape: Dim, shard: tuple[int, str] | None = None, ways: int = 0) -> int:
@@ -84,7 +99,8 @@ class Builder:
         ways: tuple[int, ...],
     ) -> int:
         """A cache whose shard axis is several concatenated tensors."""
-        value = Value(len(self.values), self._name(name), TensorSpec(shape), "cache", shard, None, blocks, ways)
+        title = self._name(f"{self.scope.group}.{name}" if self.scope.group else name)
+        value = Value(len(self.values), title, TensorSpec(shape), "cache", shard, None, blocks, ways)
         self.values.append(value)
         self.inputs.append(value.id)
         return value.id
@@ -96,6 +112,7 @@ class Builder:
 
     def add_many(self, name: str, op: Op, *inputs: int) -> tuple[int, ...]:
         """Appends ``op`` and returns its outputs."""
+        name = f"{name}_{self.scope.group}" if self.scope.group else name
         specs = op.infer(*(self.values[i].spec for i in inputs))
         outputs = tuple(self._value(f"{name}.{i}" if i else name, s) for i, s in enumerate(specs))
         s, node = self.scope, len(self.nodes)

@@ -5,12 +5,15 @@ Source: arXiv 2606.19348 section 2.3; official inference code; operators.md g.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.models.builder import Builder, Context
 from simulator.models.common import append, by_request, by_token, linear, norm, scaling
+from simulator.models.groups import PerGroup, each, join
+from simulator.models.step import plain
 from simulator.ops.batched_linear import BatchedLinear
 from simulator.ops.compress import CompressPool
 from simulator.ops.entry_positions import EntryPositions
@@ -62,55 +65,68 @@ def attention(b: Builder, x: int, c: Context, mixer: str) -> int:
         kv = by_request(b, "kv_by_request", linear(b, "kv", x, p.head_dim), c, p.head_dim)
         with b.at("attention_in", "cache"):
             kv = layer.rope(b, "kv_rope", norm(b, "kv_norm", kv, c.model.norm), c.positions)
-            near = np.minimum(c.step.past_len, p.window - 1)
-            length = near if np.ndim(near) else (int(near) if float(near).is_integer() else float(near))
-            kv = append(b, "kv_append", kv, b.cache("window_cache", c.step.batch, length, p.head_dim))
-    extra: tuple[int, ...] = ()
+
+            def appended(g: Context, new: int) -> int:
+                near = plain(np.asarray(np.minimum(g.step.past_len, p.window - 1)))
+                return append(b, "kv_append", new, b.cache("window_cache", g.step.batch, near, p.head_dim))
+
+            window = each(b, c, appended, kv)
+    extra: tuple[PerGroup, ...] = ()
     if layer.ratio:
         extra = (_pooled(b, x, layer, "entry", p.head_dim),)
     if layer.selects:
         extra += (_selected(b, x, latent, layer),)
-    return _core(b, q, kv, extra, layer)
+    return _core(b, q, window, extra, layer)
 
 
-def _core(b: Builder, q: int, kv: int, extra: tuple[int, ...], layer: Layer) -> int:
+def _core(b: Builder, q: int, kv: PerGroup, extra: tuple[PerGroup, ...], layer: Layer) -> int:
     c, p = layer.c, layer.p
-    with b.at("attention_core", "core"):
+    width = p.heads * p.head_dim // p.out_groups
+
+    def core(g: Context, positions: int, q: int, kv: int, *entries: int) -> int:
         sinks = b.weight("sinks", p.heads, dtype="fp32", shard=(0, "heads"))
-        op = SharedKvAttention(p.window, layer.ratio, c.step.past_len)
-        out = b.add("attention", op, q, kv, sinks, *extra)
-        out = layer.rope(b, "out_rope", out, c.positions, inverse=True)
-        width = p.heads * p.head_dim // p.out_groups
-        out = b.add("out_groups", Reshape((c.step.tokens, -1, width)), out)
+        op = SharedKvAttention(p.window, layer.ratio, g.step.past_len)
+        out = b.add("attention", op, q, kv, sinks, *entries)
+        out = layer.rope(b, "out_rope", out, positions, inverse=True)
+        return b.add("out_groups", Reshape((g.step.tokens, -1, width)), out)
+
+    with b.at("attention_core", "core"):
+        out = join(b, c, each(b, c, core, c.positions, q, kv, *extra))
     with b.at("attention_core", "attention"):
         w = b.weight("o_a.weight", p.out_groups, p.out_rank, width, shard=(0, "heads"))
         out = b.add("o_a", BatchedLinear(), out, w)
         return linear(b, "o_b", by_token(b, "o_rank", out, c), c.model.hidden_size, split=(1, "heads"))
 
 
-def _pooled(b: Builder, x: int, layer: Layer, name: str, width: int) -> int:
+def _pooled(b: Builder, x: int, layer: Layer, name: str, width: int) -> PerGroup:
     """Entries of all complete groups of tokens: cached ones, then those completed in this step."""
-    c, ratio = layer.c, layer.ratio
-    overlap = layer.selects
-    wide = 2 * width if overlap else width
+    c, wide = layer.c, 2 * width if layer.selects else width
     with b.at("attention_in", "gate"):
         kv = by_request(b, f"{name}_kv_rows", linear(b, f"{name}_kv", x, wide, out_dtype="fp32"), c, wide)
         gate = by_request(b, f"{name}_gate_rows", linear(b, f"{name}_gate", x, wide, out_dtype="fp32"), c, wide)
+
+    def entries(g: Context, positions: int, kv: int, gate: int) -> int:
+        return _entries(b, replace(layer, c=g), name, positions, (kv, gate), width)
+
     with b.at("attention_in", f"{name}_cache"):
-        past, fresh = c.step.past_len, _fresh(c, ratio)
-        kv, gate = (_joined(b, layer, f"{name}_{n}_state@{ratio}", v) for n, v in (("kv", kv), ("gate", gate)))
-        bias = b.weight(f"{name}_bias", ratio, wide, dtype="fp32")
-        pooled = b.add(f"{name}_pool", CompressPool(ratio, overlap, fresh), kv, gate, bias)
-        pooled = norm(b, f"{name}_norm", pooled, c.model.norm)
-        count = b.spec(pooled).shape[1]
-        at = b.add(f"{name}_positions", EntryPositions(ratio, past, count), c.positions)
-        pooled = layer.rope(b, f"{name}_rope", pooled, at)
-        if name == "index":
-            pooled = b.add("index_k_hadamard", Hadamard(), pooled)
-        return append(b, f"{name}_append", pooled, b.cache(f"{name}_cache@{ratio}", c.step.batch, past // ratio, width))
+        return each(b, c, entries, c.positions, kv, gate)
 
 
-def _selected(b: Builder, x: int, latent: int, layer: Layer) -> int:
+def _entries(b: Builder, layer: Layer, name: str, positions: int, new: tuple[int, int], width: int) -> int:
+    c, ratio = layer.c, layer.ratio
+    past, wide = c.step.past_len, b.spec(new[0]).shape[-1]
+    kv, gate = (_joined(b, layer, f"{name}_{n}_state@{ratio}", v) for n, v in zip(("kv", "gate"), new, strict=True))
+    bias = b.weight(f"{name}_bias", ratio, wide, dtype="fp32")
+    pooled = b.add(f"{name}_pool", CompressPool(ratio, layer.selects, _fresh(c, ratio)), kv, gate, bias)
+    pooled = norm(b, f"{name}_norm", pooled, c.model.norm)
+    at = b.add(f"{name}_positions", EntryPositions(ratio, past, b.spec(pooled).shape[1]), positions)
+    pooled = layer.rope(b, f"{name}_rope", pooled, at)
+    if name == "index":
+        pooled = b.add("index_k_hadamard", Hadamard(), pooled)
+    return append(b, f"{name}_append", pooled, b.cache(f"{name}_cache@{ratio}", c.step.batch, past // ratio, width))
+
+
+def _selected(b: Builder, x: int, latent: int, layer: Layer) -> PerGroup:
     c, p = layer.c, layer.c.model.indexer
     if p is None:
         raise ValueError(f"{c.model.name}: a csa layer needs an 'indexer' section")
@@ -122,9 +138,13 @@ def _selected(b: Builder, x: int, latent: int, layer: Layer) -> int:
             q = b.add("index_q_hadamard", Hadamard(), q) if p.hadamard else q
         with b.at("attention_in", "gate"):
             w = by_request(b, "index_weights", linear(b, "index_w", x, p.heads, out_dtype="fp32"), c, p.heads)
-    with b.at("attention_core", "index_scores"):
-        op = IndexerScores(scale=(p.heads * p.dim) ** -0.5, ratio=layer.ratio, past=c.step.past_len)
+
+    def selected(g: Context, q: int, keys: int, w: int) -> int:
+        op = IndexerScores(scale=(p.heads * p.dim) ** -0.5, ratio=layer.ratio, past=g.step.past_len)
         return b.add("index_topk", TopK(p.topk), b.add("index_scores", op, q, keys, w))
+
+    with b.at("attention_core", "index_scores"):
+        return each(b, c, selected, q, keys, w)
 
 
 def _joined(b: Builder, layer: Layer, name: str, new: int) -> int:
@@ -142,8 +162,7 @@ def _waiting(tokens: Dim, layer: Layer) -> Dim:
     return rest if np.ndim(rest) else (int(rest) if float(rest).is_integer() else float(rest))
 
 
-def _fresh(c: Context, ratio: int) -> bool:
-    """Whether pooling has no earlier complete group to overlap with (all scenarios of a sweep alike, or the long ones
-    decide).
-    """
-    return bool(np.all(np.asarray(c.step.past_len) < ratio))
+def _fresh(c: Context, ratio: int) -> bool | npt.NDArray[np.bool_]:
+    """Whether pooling has no earlier complete group to overlap with (an array where the scenarios of a sweep differ)."""
+    fresh = np.asarray(c.step.past_len) < ratio
+    return fresh if fresh.any() != fresh.all() else bool(fresh.all())

@@ -84,7 +84,10 @@ def _unmapped(r: Reader) -> tuple[str, ...]:
         sorted(
             key
             for key, value in r.config.items()
-            if key not in r.used and key not in IGNORED and not key.endswith(TOKEN_KEYS) and value not in (None, False, [], {})
+            if key not in r.used
+            and key not in IGNORED
+            and not key.endswith(TOKEN_KEYS)
+            and value not in (None, False, [], {})
         )
     )
 

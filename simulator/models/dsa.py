@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from simulator.models.builder import Builder, Context
 from simulator.models.common import append, by_request, linear, norm, rope
+from simulator.models.groups import PerGroup, each
 from simulator.ops.hadamard import Hadamard
 from simulator.ops.indexer import IndexerScores
 from simulator.ops.top_k import TopK
 from simulator.profiles.model import Indexer, Norm
 
 
-def select_keys(b: Builder, x: int, query_latent: int, c: Context) -> int:
-    """x[T, h], query latent[T, qr] -> indices [B, q, topk] of the keys each new token attends to."""
+def select_keys(b: Builder, x: int, query_latent: int, c: Context) -> PerGroup:
+    """x[T, h], query latent[T, qr] -> indices [B, q, topk] of the keys each new token attends to, for each group."""
     p = c.model.indexer
     if p is None:
         raise ValueError(f"{c.model.name}: sparse attention needs an 'indexer' section")
@@ -30,12 +31,18 @@ def select_keys(b: Builder, x: int, query_latent: int, c: Context) -> int:
         q = _rotate(b, "index_q", q, c, p)
         key = _rotate(b, "index_k", key, c, p)
         w = by_request(b, "index_weights", w, c, p.heads)
-        past = b.cache("index_cache", c.step.batch, c.step.past_len, p.dim)
-        keys = append(b, "index_append", key, past)
+
+        def appended(g: Context, new: int) -> int:
+            return append(b, "index_append", new, b.cache("index_cache", g.step.batch, g.step.past_len, p.dim))
+
+        keys = each(b, c, appended, key)
     with b.at("attention_core", "index_scores"):
-        scale = (p.heads * p.dim) ** -0.5
-        scores = b.add("index_scores", IndexerScores(scale=scale), q, keys, w)
-        return b.add("index_topk", TopK(p.topk), scores)
+        op = IndexerScores(scale=(p.heads * p.dim) ** -0.5)
+
+        def selected(g: Context, q: int, keys: int, w: int) -> int:
+            return b.add("index_topk", TopK(p.topk), b.add("index_scores", op, q, keys, w))
+
+        return each(b, c, selected, q, keys, w)
 
 
 def _rotate(b: Builder, name: str, x: int, c: Context, p: Indexer) -> int:

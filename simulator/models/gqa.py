@@ -6,6 +6,7 @@ import math
 
 from simulator.models.builder import Builder, Context
 from simulator.models.common import append, by_request, by_token, linear, norm, rope
+from simulator.models.groups import each, join
 from simulator.ops.attention import Attention
 from simulator.ops.elementwise import SigmoidMul
 from simulator.ops.norm import RMSNorm
@@ -29,12 +30,16 @@ def attention(b: Builder, x: int, c: Context, window: bool) -> int:
             q = rope(b, "q_rope", q, c, rotated, first=True)
             k = rope(b, "k_rope", k, c, rotated, first=True)
         with b.at("attention_in", "cache"):
-            keys = append(b, "k_append", k, _past(b, "k_cache", c, p))
-            values = append(b, "v_append", v, _past(b, "v_cache", c, p))
+            keys = each(b, c, lambda g, new: append(b, "k_append", new, _past(b, "k_cache", g, p)), k)
+            values = each(b, c, lambda g, new: append(b, "v_append", new, _past(b, "v_cache", g, p)), v)
     with b.at("attention_core", "core"):
         op = Attention(window=p.window if window else 0, scale=1.0 / math.sqrt(p.head_dim))
-        sinks = (b.weight("sinks", p.heads, shard=(0, "heads")),) if p.sinks else ()
-        out = by_token(b, "attention_out", b.add("attention", op, q, keys, values, *sinks), c)
+
+        def core(g: Context, q: int, keys: int, values: int) -> int:
+            sinks = (b.weight("sinks", p.heads, shard=(0, "heads")),) if p.sinks else ()
+            return by_token(b, "attention_out", b.add("attention", op, q, keys, values, *sinks), g)
+
+        out = join(b, c, each(b, c, core, q, keys, values))
         if gate is not None:
             out = b.add("output_gate", SigmoidMul(), out, gate)
     with b.at("attention_core", "attention"):

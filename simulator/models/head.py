@@ -7,6 +7,7 @@ import numpy as np
 from simulator.models import hyper
 from simulator.models.builder import Builder, Context
 from simulator.models.common import add_norm, by_request, by_token, norm
+from simulator.models.groups import sampled_rows
 from simulator.ops.elementwise import Add
 from simulator.ops.embedding import Embedding
 from simulator.ops.linear import Linear
@@ -45,12 +46,17 @@ def head_weight(b: Builder, c: Context, table: int) -> int:
 
 
 def logits(b: Builder, c: Context, x: int, weight: int, name: str = "") -> int:
-    """Token ids chosen for the sampled positions: [B, s]."""
+    """Token ids chosen for the sampled positions: [B, s], of a mixed step [1, those of all groups]."""
     with b.at("head", "head"):
-        x = by_request(b, f"{name}sampled_rows", x, c, c.model.hidden_size)
-        count = c.step.head_tokens
-        if np.any(np.asarray(count) != np.asarray(c.step.q_len)):
-            x = b.add(f"{name}last", Slice(1, -int(np.max(count)), int(np.max(count))), x)
+        x = sampled_rows(b, c, x, name) if c.step.groups else _sampled(b, c, x, name)
         scores = b.add(f"{name}logits", Linear(), x, weight)
         with b.at("head", "vector"):
             return b.add(f"{name}sample", ArgMax(), scores)
+
+
+def _sampled(b: Builder, c: Context, x: int, name: str) -> int:
+    x = by_request(b, f"{name}sampled_rows", x, c, c.model.hidden_size)
+    count = c.step.head_tokens
+    if np.any(np.asarray(count) != np.asarray(c.step.q_len)):
+        return b.add(f"{name}last", Slice(1, -int(np.max(count)), int(np.max(count))), x)
+    return x

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from simulator.models import compressed, delta_net, dense_ffn, gqa, hyper, mamba, mla, moe, user_block
 from simulator.models.builder import Builder, Context
 from simulator.models.common import add_norm, norm
+from simulator.models.groups import PerGroup
 from simulator.profiles.model import Layer
 
 
@@ -17,16 +18,16 @@ class Stream:
     """What a layer hands to the next. delta: output not yet added; residual: sum so far (None before the first
     layer). With hyper-connections delta holds all residual streams and residual stays None.
 
-    selection: keys chosen by sparse attention, for layers that share them.
+    selection: keys chosen by sparse attention for each group of requests, for layers that share them (() = none).
     """
 
     delta: int
     residual: int | None = None
-    selection: int | None = None
+    selection: PerGroup = ()
 
     def carried(self) -> tuple[int, ...]:
         """Value ids in a fixed order."""
-        return tuple(v for v in (self.delta, self.residual, self.selection) if v is not None)
+        return (self.delta, *(() if self.residual is None else (self.residual,)), *self.selection)
 
 
 def layer(b: Builder, c: Context, spec: Layer, stream: Stream, *, hashed: bool = False) -> Stream:
@@ -50,7 +51,7 @@ def _with_streams(b: Builder, c: Context, spec: Layer, streams: int, hashed: boo
     """A layer whose sub-layers read a mix of several residual streams."""
 
     def mixer(x: int) -> int:
-        return _mix(b, c, spec.mixer, x, None)[0]
+        return _mix(b, c, spec.mixer, x, ())[0]
 
     def feed_forward(x: int) -> int:
         return _feed(b, c, spec.ffn, x, hashed)
@@ -80,7 +81,7 @@ def _feed(b: Builder, c: Context, ffn: str, x: int, hashed: bool) -> int:
     return moe.feed_forward(b, x, c, hashed=hashed) if ffn == "moe" else dense_ffn.feed_forward(b, x, c)
 
 
-def _mix(b: Builder, c: Context, mixer: str, x: int, selection: int | None) -> tuple[int, int | None]:
+def _mix(b: Builder, c: Context, mixer: str, x: int, selection: PerGroup) -> tuple[int, PerGroup]:
     if user_block.is_user(mixer):
         return user_block.body(b, x, c, mixer, user_block.MIXER), selection
     if mixer.startswith("mla"):

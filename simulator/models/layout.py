@@ -81,6 +81,8 @@ def _resolve_experts(layout: Layout, model: Model, experts: int, width: int) -> 
             f"{layout.dp} x {layout.cp} x {layout.tp}"
         )
     slots = experts + layout.redundant_experts
+    if layout.redundant_experts and layout.ep == 1:
+        raise ValueError(f"{model.name}: redundant_experts={layout.redundant_experts} need expert parallelism; ep=1")
     if layout.ep > slots:
         raise ValueError(f"{model.name}: ep={layout.ep} exceeds its {slots} expert slots; at most one rank per expert")
     if slots % layout.ep:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from simulator.models.builder import Builder, Context
 from simulator.models.common import by_request, by_token, linear
+from simulator.models.groups import each, join
 from simulator.ops.gated_norm import GatedRMSNorm
 from simulator.ops.short_conv import ShortConv
 from simulator.ops.state_space import StateSpaceScan
@@ -27,13 +28,17 @@ def mixer(b: Builder, x: int, c: Context) -> int:
     with b.at("attention_in", "attention"):
         mixed = linear(b, "in_proj", x, sum(sizes), split=(0, "heads"), blocks=sizes, ways=ways)
         z, xbc, dt = b.add_many("in_split", Split((inner, inner + 2 * shared, p.heads)), mixed)
-    with b.at("attention_core", "core"):
-        out = _scan(b, c, p, xbc, dt)
-        z = by_request(b, "z_groups", z, c, -1, inner // p.groups)
-        out = by_request(b, "mixer_groups", by_token(b, "scan_out", out, c), c, -1, inner // p.groups)
+
+    def core(g: Context, z: int, xbc: int, dt: int) -> int:
+        out = _scan(b, g, p, xbc, dt)
+        z = by_request(b, "z_groups", z, g, -1, inner // p.groups)
+        out = by_request(b, "mixer_groups", by_token(b, "scan_out", out, g), g, -1, inner // p.groups)
         w = b.weight("mixer_norm.weight", p.groups, inner // p.groups, shard=(0, "heads"))
         out = b.add("mixer_norm", GatedRMSNorm(c.model.norm.eps, gate_first=True), out, z, w)
-        out = by_token(b, "mixer_out", out, c)
+        return by_token(b, "mixer_out", out, g)
+
+    with b.at("attention_core", "core"):
+        out = join(b, c, each(b, c, core, z, xbc, dt))
     with b.at("attention_core", "attention"):
         return linear(b, "o_proj", out, c.model.hidden_size, split=(1, "heads"))
 

@@ -78,7 +78,9 @@ def memory(
     held = _held(model, plan, choice or native(model), modules)
     if step is None:
         return held
-    return replace(held, activations=activations(shard(formats_pass(describe(model, step), choice or native(model)), plan)))
+    return replace(
+        held, activations=activations(shard(formats_pass(describe(model, step), choice or native(model)), plan))
+    )
 
 
 def activations(graph: Graph) -> float:

@@ -11,6 +11,7 @@ import math
 from simulator.models.builder import Builder, Context
 from simulator.models.common import append, by_request, by_token, linear, norm, rope
 from simulator.models.dsa import select_keys
+from simulator.models.groups import PerGroup, each, join
 from simulator.ops.attention import Attention
 from simulator.ops.batched_linear import BatchedLinear
 from simulator.ops.mla import MlaAbsorbedAttention
@@ -19,8 +20,8 @@ from simulator.ops.views import Concat, Expand, Reshape, Split, Transpose
 from simulator.profiles.model import Mla, Model
 
 
-def attention(b: Builder, x: int, c: Context, selection: int | None, mixer: str) -> tuple[int, int | None]:
-    """x[T, h] -> (output [T, h], selected keys of sparse attention or None)."""
+def attention(b: Builder, x: int, c: Context, selection: PerGroup, mixer: str) -> tuple[int, PerGroup]:
+    """x[T, h] -> (output [T, h], selected keys of sparse attention for each group of requests, () without)."""
     p = _part(c.model)
     with b.at("attention_in", "attention"):
         latent = _query_latent(b, x, c, p)
@@ -32,8 +33,13 @@ def attention(b: Builder, x: int, c: Context, selection: int | None, mixer: str)
             q = _rope_queries(b, q, c, p)
         if mixer == "mla_dsa":
             selection = select_keys(b, x, latent, c)
-    core = _absorbed if _absorbs(c, mixer) else _expanded
-    out = core(b, q, cache, selection if mixer.startswith("mla_dsa") else None, c, p)
+
+    def core(g: Context, q: int, cache: int, *keys: int) -> int:
+        form = _absorbed if _absorbs(g, mixer) else _expanded
+        return form(b, q, cache, keys[0] if keys else None, g, p)
+
+    with b.at("attention_core", "core"):
+        out = join(b, c, each(b, c, core, q, cache, *((selection,) if mixer.startswith("mla_dsa") else ())))
     with b.at("attention_core", "attention"):
         return linear(b, "o_proj", out, c.model.hidden_size, split=(1, "heads")), selection
 
@@ -84,8 +90,8 @@ def _rope_queries(b: Builder, q: int, c: Context, p: Mla) -> int:
     return rope(b, "q_rope", q, c, p.rope_dim, first=False)
 
 
-def _write_cache(b: Builder, x: int, c: Context, p: Mla) -> int:
-    """Latent (normed) and rotated shared key of the new tokens, behind the cached ones: [B, L, c + dr]."""
+def _write_cache(b: Builder, x: int, c: Context, p: Mla) -> PerGroup:
+    """Latent (normed) and rotated shared key of the new tokens, behind the cached ones: [B, L, c + dr] of each group."""
     width = p.kv_rank + p.rope_dim
     with b.at("attention_in", "attention"):
         kv = by_request(b, "kv_by_request", linear(b, "kv_a", x, width), c, width)
@@ -93,8 +99,11 @@ def _write_cache(b: Builder, x: int, c: Context, p: Mla) -> int:
     latent = norm(b, "kv_norm", latent, c.model.norm)
     key = rope(b, "k_rope", key, c, p.rope_dim, first=True)
     new = b.add("kv_join", Concat(), latent, key)
-    past = b.cache("kv_cache", c.step.batch, c.step.past_len, width)
-    return append(b, "kv_append", new, past)
+
+    def appended(g: Context, rows: int) -> int:
+        return append(b, "kv_append", rows, b.cache("kv_cache", g.step.batch, g.step.past_len, width))
+
+    return each(b, c, appended, new)
 
 
 def _up_weight(b: Builder, p: Mla) -> int:

@@ -74,6 +74,7 @@ def _exchange(c: Context, p: Moe) -> dict[str, Any]:
         "n_group": p.groups,
         "topk_group": p.topk_groups,
         "imbalance": c.options.imbalance,
+        "curve": c.options.expert_loads,
     }
 
 
@@ -81,7 +82,7 @@ def _experts(b: Builder, rows: int, counts: int, c: Context, p: Moe) -> int:
     width, hidden = p.width, c.model.hidden_size
     wide = 2 * width if p.gated else width
     blocks = (width, width) if p.gated else ()
-    op = GroupedLinear(experts=p.experts, topk=p.topk)
+    op = GroupedLinear(experts=p.experts, topk=p.topk, curve=c.options.expert_loads)
     ways = blocks
     w = b.weight(
         "experts.up", p.experts, wide, hidden, shard=(0, "experts"), also=(1, "expert_width"), blocks=blocks, ways=ways

@@ -131,4 +131,6 @@ def stops_growing(v: Value, model: Model) -> bool:
     if "state" in tail or tail.startswith("window"):
         return True
     mixers = [layer.mixer for layer in model.sequence()]
+    if layer_of(v) >= len(mixers):  # a multi-token-prediction module
+        return model.mtp is not None and model.mtp.mixer == "gqa_window"
     return layer_of(v) >= 0 and mixers[layer_of(v)] == "gqa_window"

@@ -16,7 +16,8 @@ class StepShape:
 
     batch: requests per attention-data-parallel rank. q_len: new tokens per request (1 + drafts in decode). kv_len:
     context including the new tokens. sampled: tokens per request that go through the head (0 = 1 in prefill, q_len in
-    decode).
+    decode). groups: of a mixed step (see ``mixed``), the requests that decode and those that prefill; the sizes of the step
+    itself then are those of one request with all new tokens in a row.
     """
 
     phase: Literal["prefill", "decode"]
@@ -24,6 +25,7 @@ class StepShape:
     q_len: Dim
     kv_len: Dim
     sampled: Dim = 0
+    groups: tuple[StepShape, ...] = ()
 
     def __post_init__(self) -> None:
         if self.phase not in ("prefill", "decode"):
@@ -35,6 +37,18 @@ class StepShape:
     def tokens(self) -> Dim:
         """New tokens per attention-data-parallel rank."""
         return self.batch * self.q_len
+
+    @property
+    def requests(self) -> Dim:
+        """Requests per attention-data-parallel rank, of all groups."""
+        return sum((g.batch for g in self.groups), start=0) if self.groups else self.batch
+
+    @property
+    def context(self) -> Dim:
+        """Mean tokens of a request, the new ones included."""
+        if not self.groups:
+            return self.kv_len
+        return plain(np.asarray(sum(g.batch * g.kv_len for g in self.groups) / self.requests))
 
     @property
     def past_len(self) -> Dim:
@@ -56,8 +70,16 @@ class StepShape:
         """
         if parts == 1:
             return self
+        if self.groups:
+            raise ValueError(f"cp={parts} splits prompts; a mixed step has decoding requests too")
         q, kv = (np.asarray(v, dtype=np.float64) for v in (self.q_len, self.kv_len))
         return replace(self, q_len=plain(q / parts), kv_len=plain(kv - q / 2 * (1 - 1 / parts)))
+
+
+def mixed(decode: StepShape, prefill: StepShape) -> StepShape:
+    """One engine step over both groups: each runs its own attention, all new tokens share the rest."""
+    tokens = decode.tokens + prefill.tokens
+    return StepShape("prefill", 1, tokens, tokens, groups=(decode, prefill))
 
 
 def plain(x: np.ndarray) -> Dim:

@@ -37,6 +37,9 @@ def is_user(name: str) -> bool:
 
 def body(b: Builder, x: int, c: Context, name: str, stage: str) -> int:
     """x[T, h] -> [T, h] through the block ``name``. ProfileError names file, block and node of a mistake."""
+    if c.step.groups:
+        path = ("blocks", name.removeprefix(PREFIX))
+        raise fault(c.model, path, "cannot run in phases.mixed", "", "phases.prefill and phases.decode apart")
     return _Body(b, c, name.removeprefix(PREFIX), stage).run(x)
 
 

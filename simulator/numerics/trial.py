@@ -73,17 +73,20 @@ def sources(model: Model, step: StepShape) -> tuple[Arrays, Arrays]:
     return weights, inputs
 
 
-_Key = tuple[str, int, int, int, int]
+_Key = tuple[tuple[str, int, int, int, int], ...]
 
 
 def _key(step: StepShape) -> _Key:
-    return step.phase, int(step.batch), int(step.q_len), int(step.kv_len), int(step.sampled)
+    """Sizes of the step, then those of its groups."""
+    sizes = (step.phase, int(step.batch), int(step.q_len), int(step.kv_len), int(step.sampled))
+    return (sizes, *(key for g in step.groups for key in _key(g)))
 
 
 @lru_cache(maxsize=16)
 def _one_device(model: Model, key: _Key, options: Options, formats: Formats) -> tuple[Graph, Arrays, Arrays]:
     """Graph, weights and inputs of a step on one device."""
-    step = StepShape(*key)  # type: ignore[arg-type]
+    sizes, *groups = key
+    step = StepShape(*sizes, groups=tuple(StepShape(*g) for g in groups))  # type: ignore[arg-type]
     graph = build(model, step, None, formats, options)
     return graph, weights_of(graph), inputs_of(graph, model.vocab_size, int(step.past_len))
 

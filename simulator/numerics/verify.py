@@ -8,6 +8,7 @@ from dataclasses import replace
 from simulator.models.parameters import parameters
 from simulator.numerics.check import Check
 from simulator.numerics.drift import drift_checks
+from simulator.numerics.engine_steps import engine_step_checks
 from simulator.numerics.identities import identity_checks
 from simulator.numerics.operators import operator_checks
 from simulator.numerics.rewrites import rewrite_checks
@@ -39,7 +40,7 @@ def model_checks(tiny: Model) -> list[Check]:
     """Drift, identities and sharding of one tiny model."""
     checks = drift_checks(run(tiny, prefill(12)), f"{tiny.name} prefill")
     checks += drift_checks(run(tiny, decode(13)), f"{tiny.name} decode")
-    checks += [*identity_checks(tiny), *rewrite_checks(tiny)]
+    checks += [*identity_checks(tiny), *rewrite_checks(tiny), *engine_step_checks(tiny)]
     return [*checks, *sharding_checks(tiny), *exchange_modes(tiny)]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.ops.op import Array, Example, Op, rng
 from simulator.ops.shapes import nbytes, require, rows_of, same, same_shape, share_of
@@ -48,17 +49,18 @@ class CompressPool(Op):
     Every ``ratio`` tokens give one entry: per element a softmax over the tokens of gate + bias weights kv. overlap: w =
     2 d; an entry pools the first halves of the previous ``ratio`` tokens together with the second halves of its own.
     fresh: S starts the sequence (the first entry has no previous tokens); else, with overlap, the first ``ratio``
-    tokens are the previous window and give no entry of their own. Tokens beyond the last full window wait for the next
-    step.
+    tokens are the previous window and give no entry of their own; an array where the scenarios of a sweep differ. Tokens
+    beyond the last full window wait for the next step.
     """
 
     ratio: int
     overlap: bool = False
-    fresh: bool = True
+    fresh: bool | npt.NDArray[np.bool_] = True
     family = "elementwise"
 
     def _entries(self, tokens: Dim) -> Dim:
-        skipped = 1 if self.overlap and not self.fresh else 0
+        skipped = np.where(self.fresh, 0, 1) if self.overlap else 0
+        skipped = int(skipped) if np.ndim(skipped) == 0 else skipped
         if isinstance(tokens, int) or (isinstance(tokens, np.ndarray) and np.issubdtype(tokens.dtype, np.integer)):
             return tokens // self.ratio - skipped
         return tokens / self.ratio - skipped

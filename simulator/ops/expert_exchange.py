@@ -15,75 +15,27 @@ import numpy as np
 from simulator.ops import collectives
 from simulator.ops import expert_transport as transport
 from simulator.ops.counting import touch
+from simulator.ops.expert_group import MODES, REPLICATED, ExpertGroup
 from simulator.ops.op import Array, CollectiveOp, Example, rng
 from simulator.ops.shapes import require, require_rank, same
 from simulator.ops.tensor import Dim, TensorSpec
 from simulator.ops.work import Collective, ExpertExchange, Gather, Term, Work
 from simulator.profiles.dtypes import format_of
 
-MODES = ("low_latency", "normal", "replicated", "partial", "all_gather")
-REPLICATED = ("replicated", "partial")
 ROUTE_BYTES = 8  # int32 expert index and fp32 weight of one (token, expert) pair
 Ranks = list[tuple[Array, ...]]
 
 
 @dataclass(frozen=True)
-class _Exchange(CollectiveOp):
-    """Shared parameters of dispatch and combine.
+class _Exchange(ExpertGroup, CollectiveOp):
+    """What dispatch and combine share."""
 
-    experts: logical experts of the group; topk: experts per token. placement: logical expert of every physical slot (()
-    = identity); a rank owns len(placement) / ranks consecutive slots, and replicas of an expert take tokens in turn.
-    ranks_per_node: 0 = one node. n_group, topk_group: group-limited routing (expected traffic only). imbalance: rows of
-    the fullest rank over the mean; loads: relative rows per rank, replaces it. dtype: format on the wire, must be the
-    input's.
-    """
-
-    group: str = "ep"
-    ranks: int = 1
-    experts: int = 1
-    topk: int = 1
-    mode: str = "low_latency"
-    ranks_per_node: int = 0
-    n_group: int = 1
-    topk_group: int = 1
-    imbalance: float = 1.0
-    loads: tuple[float, ...] = ()
-    placement: tuple[int, ...] = ()
-    dtype: str = "bfloat16"
     family = "exchange"
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ValueError(f"{type(self).__name__}: unknown mode {self.mode!r}; known: {', '.join(MODES)}")
-        if self.slots % self.ranks:
-            raise ValueError(f"{type(self).__name__}: {self.slots} expert slots do not divide over {self.ranks} ranks")
-
-    @property
-    def slots(self) -> int:
-        """Physical experts: logical ones and replicas."""
-        return len(self.placement) or self.experts
-
-    @property
-    def local_experts(self) -> int:
-        """Physical experts of one rank."""
-        return self.slots // self.ranks
 
     @property
     def _arrives_sorted(self) -> bool:
         """Low-latency kernels place each message in expert order."""
         return self.mode == "low_latency" and self.ranks > 1
-
-    @property
-    def skew(self) -> float:
-        """Rows of the fullest rank over the mean."""
-        return max(self.loads) * len(self.loads) / sum(self.loads) if self.loads else self.imbalance
-
-    def rows(self, tokens: Dim) -> Dim:
-        """Rows the fullest rank receives when every rank contributes ``tokens`` tokens."""
-        share = self.topk * self.skew / (self.ranks if self.mode in REPLICATED else 1)
-        if isinstance(tokens, int) and float(tokens * share).is_integer():
-            return int(tokens * share)
-        return tokens * share
 
     def _wire(self, direction: str, tokens: Dim, hidden: Dim) -> tuple[Term, ...]:
         """The exchange itself."""
@@ -96,10 +48,10 @@ class _Exchange(CollectiveOp):
         if self.mode == "all_gather":
             kind, extra = ("all_gather", ROUTE_BYTES * self.topk) if direction == "dispatch" else ("reduce_scatter", 0)
             return (Collective(kind, np.asarray(tokens) * self.ranks * (row + extra), self.ranks, self.group),)
-        grouped = self.n_group > 1
+        grouped = self.limited
         term = ExpertExchange(
             direction,
-            tokens,
+            self.fullest_port(tokens),
             self.topk,
             self.slots,
             self.ranks,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.ops import counting
+from simulator.ops.load_curve import LoadCurve
 from simulator.ops.op import Array, Example, Op, rng
 from simulator.ops.quantize import fake_quantize
 from simulator.ops.shapes import require, same
@@ -24,8 +25,13 @@ def active_experts(rows: Dim, local: Dim, experts: Dim, topk: int) -> Number:
     r, n, e = (np.asarray(v, dtype=np.float64) for v in (rows, local, experts))
     tokens = r * e / (n * topk)
     hit = -np.expm1(tokens * np.log1p(-np.minimum(topk / e, 1.0 - 1e-15)))
-    expected: Number = np.minimum(n * hit, np.minimum(r, n))
-    return expected if np.ndim(expected) else float(expected)
+    return least(n * hit, r, n)
+
+
+def least(*values: Dim) -> Number:
+    """The smallest of ``values``, entry by entry."""
+    found = np.minimum.reduce(np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in values)))
+    return found if np.ndim(found) else float(found)
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class GroupedLinear(Op):
     """rows[R, k] sorted by expert, counts[El], w[El, n, k], [bias[El, n]] -> [R, n].
 
     experts: logical experts of the whole expert-parallel group (0 = those held here); topk: experts per token; both
-    only set the expected number of active experts. loads: known rows per local expert (else even).
+    only set the expected number of active experts. loads: known rows per local expert (else even). curve: uneven
+    popularity of the experts: says how many are active and how their rows spread.
     bias_share: as in Linear.
     """
 
@@ -43,6 +50,7 @@ class GroupedLinear(Op):
     experts: int = 0
     topk: int = 1
     loads: tuple[float, ...] = ()
+    curve: LoadCurve | None = None
     bias_share: float = 1.0
     family = "grouped_gemm"
 
@@ -59,13 +67,16 @@ class GroupedLinear(Op):
         local, n, k = w.shape
         r = rows.shape[0]
         loads = np.asarray(self.loads, dtype=np.float64) if self.loads else None
-        active: Number = active_experts(r, local, self.experts or local, self.topk)
+        spread: Number = 0.0
         if loads is not None:
-            active = float(np.count_nonzero(loads))
+            active: Number = float(np.count_nonzero(loads))
+        elif self.curve is not None:
+            active, spread = least(self.curve.active_experts(r), r, local), self.curve.spread(r)
+        else:
+            active = active_experts(r, local, self.experts or local, self.topk)
         a_dtype, quantizes = self.quantizes_a or rows.dtype, bool(self.quantizes_a)
-        term = GroupedMatmul(
-            r, local, active, n, k, a_dtype, w.dtype, self.out_dtype, self.rate, loads=loads, quantizes_a=quantizes
-        )
+        out, rate = self.out_dtype, self.rate
+        term = GroupedMatmul(r, local, active, n, k, a_dtype, w.dtype, out, rate, loads, quantizes, spread)
         return Work((term,))
 
     def reference(self, *arrays: Array) -> tuple[Array, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -44,12 +45,17 @@ class Matmul:
         return as_float(self.batch) * as_float(self.m) * as_float(self.n) * format_of(self.out_dtype).bytes
 
 
+QUANTILES = 16
+_NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / QUANTILES) for i in range(QUANTILES)])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupedMatmul:
     """Products of several groups (experts) with ragged row counts, one weight each: out_g[m_g, n] = a_g[m_g, k] b_g.
 
     rows: total rows over the groups held here. groups: groups held here. active: groups with at least one row (expected
-    value allowed). loads: rows per group as an array of shape (..., groups) when the split is known, else None = even.
+    value allowed). loads: rows per group as an array of shape (..., groups) when the split is known, else None; then spread
+    is the standard deviation of the active groups' rows over their mean (0 = even).
     """
 
     rows: Dim
@@ -63,6 +69,18 @@ class GroupedMatmul:
     rate: str = "fp8"
     loads: np.ndarray | None = None
     quantizes_a: bool = False
+    spread: Number = 0.0
+
+    def relative_rows(self) -> np.ndarray:
+        """Rows of QUANTILES equally many active groups over their mean, shape (..., QUANTILES); (..., 1) where all are even.
+
+        Quantiles of a log-normal distribution of the given spread, scaled to a mean of 1.
+        """
+        spread = np.asarray(self.spread, dtype=np.float64)
+        if not np.any(spread):
+            return np.ones((*spread.shape, 1))
+        at = np.exp(np.sqrt(np.log1p(spread**2))[..., None] * _NORMAL)
+        return np.asarray(at / at.mean(axis=-1, keepdims=True))
 
     def flops(self) -> Number:
         """2 rows n k."""

@@ -1,4 +1,4 @@
-"""Where routed tokens go: expected numbers of distinct destinations, and exact copy counts of a given routing.
+"""Where routed tokens go: chances of experts, expected numbers of distinct destinations, exact copy counts of a routing.
 
 Experts lie contiguously: destination d (a rank or a node) holds experts [d n, (d + 1) n). No dependency on other ops
 modules.
@@ -17,6 +17,20 @@ import numpy.typing as npt
 def _missed(pool: int, held: int, k: int) -> float:
     """Probability that k distinct draws out of ``pool`` avoid ``held`` of them."""
     return comb(pool - held, k) / comb(pool, k) if k <= pool else 0.0
+
+
+def inclusion(weights: npt.NDArray[np.float64], topk: int, fastest: float = 1e6) -> npt.NDArray[np.float64]:
+    """pi[..., E]: chance that each expert is among the ``topk`` different ones a token chooses by weight[..., E].
+
+    Experts race with rates w_e, the first ``topk`` win: about pi_e = 1 - exp(-x w_e) with x such that the chances add up
+    to topk. fastest: upper bound of x. Source: successive sampling (Rosen 1972, asymptotic inclusion probabilities).
+    """
+    low, high = np.full((*weights.shape[:-1], 1), 1e-12), np.full((*weights.shape[:-1], 1), fastest)
+    for _ in range(80):
+        middle = np.sqrt(low * high)
+        short = (1.0 - np.exp(-middle * weights)).sum(axis=-1, keepdims=True) < min(topk, weights.shape[-1] - 1e-6)
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return np.asarray(1.0 - np.exp(-low * weights))
 
 
 @lru_cache(maxsize=4096)

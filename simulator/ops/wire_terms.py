@@ -35,6 +35,8 @@ class Collective:
 class ExpertExchange:
     """Expert-parallel dispatch or combine: each of ``tokens`` local tokens goes to (returns from) topk experts.
 
+    tokens: per rank; where ranks are unevenly loaded, as many as cause the traffic of the fullest one if all had them.
+
     direction: "dispatch" or "combine". copy_bytes: bytes of one token copy (7,392 for V3 FP8 dispatch, 14,336 combine).
     mode: "low_latency" (one message per token and expert) or "normal" (one copy per token and node, then NVLink).
     max_groups: routing limited to that many expert groups (= nodes when groups are packed on nodes); 0 = free.

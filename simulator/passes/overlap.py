@@ -37,6 +37,8 @@ def half(step: StepShape) -> StepShape:
     A prompt cut in two equal-work halves is represented by q/2 new tokens that see kv - q/4 keys (causal pairs add up
     exactly).
     """
+    if step.groups:
+        raise ValueError("overlap of two micro-batches cannot halve a mixed step")
     batch, q, kv = (np.asarray(v, dtype=np.float64) for v in (step.batch, step.q_len, step.kv_len))
     alone = batch < 2
     if step.phase == "decode" or not np.any(alone):

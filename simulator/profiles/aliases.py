@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from simulator.profiles.errors import fail
 from simulator.profiles.overrides import apply_overrides
+from simulator.profiles.routing import inline_loads
 from simulator.profiles.yaml_source import Located
 
 _PARALLEL = {
@@ -17,6 +18,7 @@ _PARALLEL = {
     "ep": ("expert_parallel_size", "ep_size", "ep"),
     "cp": ("prefill_context_parallel_size", "context_parallel_size", "pcp_size", "pcp", "cp"),
     "dcp": ("decode_context_parallel_size", "dcp_size", "dcp"),
+    "redundant_experts": ("num_redundant_experts", "ep_num_redundant_experts", "redundant_experts"),
 }
 _ISL = ("isl", "input_len", "random_input_len", "prompt_tokens")
 _OSL = ("osl", "output_len", "random_output_len", "output_tokens")
@@ -32,6 +34,8 @@ ALIASES: Mapping[str, str] = {
     "kv_cache_dtype": "formats.kv_cache",
     "num_speculative_tokens": "speculative.num_speculative_tokens",
     "acceptance_length": "speculative.acceptance_length",
+    "acceptance_rate": "speculative.acceptance_rate",
+    "chunk": "phases.prefill.chunk",
     "concurrency": "serving.concurrency",
     "max_concurrency": "serving.concurrency",
     "request_rate": "serving.request_rate",
@@ -41,10 +45,13 @@ ALIASES: Mapping[str, str] = {
 
 NESTED: Mapping[str, Mapping[str, str]] = {
     "parallel": {spelling: short for short, names in _PARALLEL.items() for spelling in names},
-    "phases.prefill": dict.fromkeys(_ISL, "isl") | {"max_num_seqs": "batch"},
+    "phases.prefill": dict.fromkeys(_ISL, "isl") | {"max_num_seqs": "batch", "max_num_batched_tokens": "chunk"},
     "phases.decode": dict.fromkeys(_OSL, "osl") | {"max_num_seqs": "batch"},
+    "phases.mixed.prefill": {"chunk": "tokens"},
+    "phases.mixed.decode": {"max_num_seqs": "batch"},
     "phases.prefill.parallel": {spelling: short for short, names in _PARALLEL.items() for spelling in names},
     "phases.decode.parallel": {spelling: short for short, names in _PARALLEL.items() for spelling in names},
+    "phases.mixed.parallel": {spelling: short for short, names in _PARALLEL.items() for spelling in names},
     "serving": {"max_concurrency": "concurrency", "gpu_memory_utilization": "device_memory_utilization"},
 }
 """Section of a scenario -> other spellings of its fields."""
@@ -55,12 +62,13 @@ _OTHER_PROFILES = ("device", "system", "model", "runtime", "prices")
 def canonical_path(path: str, root: Located | None = None) -> str:
     """Canonical dotted path of an option: ``tp`` -> ``parallel.tp``.
 
-    root: the scenario it applies to. ``batch`` means the decode batch, or the prefill batch where nothing is decoded;
-    ``max_num_seqs`` means the engine limit in a request-level scenario.
+    root: the scenario it applies to. ``batch`` means the decode batch (of the mixed step where there is no decode phase), or
+    the prefill batch where nothing is decoded; ``max_num_seqs`` and ``max_num_batched_tokens`` mean the engine's limits in a
+    request-level scenario, else the decode batch and the chunk of a prefill.
     """
     path = path.replace("-", "_") if path.replace("-", "_") in ALIASES else path
-    if root is not None and path in ("batch", "max_num_seqs"):
-        return _batch_path(path, root)
+    if root is not None and path in ("batch", "max_num_seqs", "max_num_batched_tokens", "context"):
+        return _by_phase(path, root)
     if path in ALIASES:
         return ALIASES[path]
     parent, _, name = path.rpartition(".")
@@ -110,10 +118,16 @@ def prepare(root: Located, overrides: Mapping[str, str]) -> Located:
     lengths = [_find(root, path) for path in sorted(_LENGTHS)]
     if changed & _LENGTHS and "phases.decode.context" not in changed and None not in lengths:
         root = _without(root, ["phases", "decode", "context"])
-    return _complete(root)
+    return _complete(inline_loads(root))
 
 
-_GIVE_WAY = (({"parallel.dp"}, "num_devices"), ({"device"}, "system"), ({"system"}, "device"))
+_GIVE_WAY = (
+    ({"parallel.dp"}, "num_devices"),
+    ({"device"}, "system"),
+    ({"system"}, "device"),
+    ({"speculative.acceptance_rate"}, "speculative.acceptance_length"),
+    ({"speculative.acceptance_length"}, "speculative.acceptance_rate"),
+)
 """Overridden options -> what the file says and then no longer holds."""
 
 _KEEP_DEVICES = {"parallel.tp", "parallel.pp", "parallel.cp", "num_devices"}
@@ -128,13 +142,18 @@ def _without(node: Located, steps: list[str]) -> Located:
     return replace(node, value=node.value | {steps[0]: _without(node.value[steps[0]], steps[1:])})
 
 
-def _batch_path(path: str, root: Located) -> str:
-    if path == "max_num_seqs" and "serving" in root.mapping:
-        return "serving.max_num_seqs"
+def _by_phase(path: str, root: Located) -> str:
+    if path.startswith("max_num") and "serving" in root.mapping:
+        return f"serving.{path}"
+    if path == "max_num_batched_tokens":
+        return "phases.prefill.chunk"
     phases = root.child("phases")
-    has_decode = phases is not None and phases.child("decode") is not None
-    has_prefill = phases is not None and phases.child("prefill") is not None
-    return "phases.prefill.batch" if has_prefill and not has_decode else "phases.decode.batch"
+    has = {n: phases is not None and phases.child(n) is not None for n in ("prefill", "decode", "mixed")}
+    if has["mixed"] and not has["decode"]:
+        return f"phases.mixed.decode.{'context' if path == 'context' else 'batch'}"
+    if has["prefill"] and not has["decode"] and path != "context":
+        return "phases.prefill.batch"
+    return ALIASES[path]
 
 
 def _rename(node: Located, steps: list[str], names: Mapping[str, str], at: str) -> Located:

@@ -86,9 +86,9 @@ class AscendEfficiencies:
     (tiling, metadata, both core kinds). task_start: hand-over between cube and vector cores per attention task.
     score_ops, rescale_ops: vector instructions per score, per output element and key block. workspace: share of the
     cube-vector workspace trip that is visible. serial_stages: share of the shorter stages left uncovered inside a task.
-    gather_row: issue time of one gathered row on one core. vector_l2: L2 bytes per clock of one vector core.
-    hbm_vector: share of the HBM bandwidth of vector passes. l2_resident: footprint, over L2 capacity, at which half is
-    served by L2.
+    gather_row: issue time of one gathered row on one core. vector_l2: L2 bytes per clock and
+    direction of one vector core. hbm_vector: share of the HBM bandwidth of vector passes. l2_resident: footprint, over
+    L2 capacity, at which half of what is written stays in L2.
     """
 
     cube: Ratio

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simulator.profiles import aliases, extends, kernel_file, library, load, search
 from simulator.profiles.errors import Fault, ProfileError, fail
 from simulator.profiles.figures import FIGURE_KINDS, lift
 from simulator.profiles.units import allowed
 from simulator.profiles.yaml_source import Located, display
+
+if TYPE_CHECKING:
+    from simulator.profiles.scenario import Scenario
 
 _PARTIAL_FOLDERS = ("architectures", "fabrics", "parts")
 """Folders with what other profiles extend; their files need not be complete."""
@@ -107,6 +111,7 @@ def _faults(path: Path) -> Iterator[Fault]:
     yield from faults
     if kind == "scenario" and not faults:
         yield from _unknown_names(root)
+        yield from _loads_misfit(root)
 
 
 def _mixed_dimensions(files: Iterable[Path]) -> Iterator[Fault]:
@@ -136,6 +141,19 @@ def _class(root: Located, path: Path, kind: str | None, partial: bool) -> type |
             return None
         return library.device_class(path)
     return library.class_of(kind) if kind in library.CLASSES else None
+
+
+def _loads_misfit(root: Located) -> Iterator[Fault]:
+    """Expert loads of a scenario that do not fit its model."""
+    section, name = root.child("routing"), root.mapping["model"].value
+    loads = section.child("loads") if section is not None else None
+    if loads is None or not isinstance(name, str) or not search.candidates("model", name):
+        return
+    scenario: Scenario = load.build(library.class_of("scenario"), root, sourced=False)[0]
+    moe = library.load_model(name).moe
+    misfit = scenario.routing.misfit(moe.experts, moe.topk) if moe is not None else "the model has no experts"
+    if misfit:
+        yield Fault(loads.file, loads.line, "routing.loads", misfit)
 
 
 def _unknown_names(root: Located) -> Iterator[Fault]:

@@ -25,7 +25,8 @@ class GpuCore:
     """Streaming multiprocessors.
 
     tensor_clock: clock behind the datasheet tensor peak. max_clock: highest boost clock. tensor_flop_per_clk and
-    vector_flop_per_clk: per SM by rate class / dtype. exp_per_clk: base-2 exponentials per SM (MUFU).
+    vector_flop_per_clk: per SM by rate class / dtype. exp_per_clk: base-2 exponentials per SM (MUFU). tensor_cut: tensor
+    rate of an SM over that of the generation's full part, below 1 where the maker disabled tensor units.
     """
 
     sms: Count
@@ -36,6 +37,7 @@ class GpuCore:
     exp_per_clk: OpPerClock
     smem_bytes_per_clk: BytesPerClock
     smem_capacity: Bytes
+    tensor_cut: Ratio = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,9 @@ class GpuEfficiencies:
 
     Attention kernels use: attention_tensor, tensor rate realised inside a fused attention pipeline;
     exposed_exponential, share of the exponentials it cannot hide; kv_stream, share of memory bandwidth long cache reads
-    realise; l2_to_hbm_rate, L2 over memory bandwidth; attention_overlap, exponent p of (blocks^p + memory^p)^(1/p);
+    realise; l2_read, L2 bytes per clock and SM; attention_overlap, exponent p of (blocks^p + memory^p)^(1/p);
     block_stream, bytes per clock one thread block can stream; split_combine, fixed time of merging split-KV partial
-    results.
+    results; eight_bit_attention, gain of 8-bit products over that of the generation a stack's kernel was measured on.
 
     Vector passes and gathers use: vector_stream, share of memory bandwidth they realise; vector_l2, L2 bytes per clock
     and SM.
@@ -85,12 +87,13 @@ class GpuEfficiencies:
     attention_tensor: Ratio
     exposed_exponential: Ratio
     kv_stream: Ratio
-    l2_to_hbm_rate: Ratio
+    l2_read: BytesPerClock
     attention_overlap: Ratio
     block_stream: BytesPerClock
     split_combine: Seconds
     vector_stream: Ratio
     vector_l2: BytesPerClock
+    eight_bit_attention: Ratio = 1.0
 
 
 @dataclass(frozen=True, slots=True)

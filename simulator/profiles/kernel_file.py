@@ -1,4 +1,7 @@
-"""Reads one kernel-family file of a runtime (``workloads/runtimes/<runtime>/<family>.yaml``)."""
+"""Reads one kernel-family file of a runtime (``workloads/runtimes/<runtime>/<family>.yaml``).
+
+A value of a kernel is a figure, or the name of a figure in the file's ``shared:`` map that several kernels run with.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from simulator.profiles.figures import Figure
 from simulator.profiles.kernels import MAX_VALUES, Entry, Override
 from simulator.profiles.yaml_source import Located
 
-_TOP = ("name", "extends", "sources", "kernels", "notes")
+_TOP = ("name", "extends", "sources", "shared", "kernels", "notes")
 _ENTRY = ("match", "traits", "values", "architectures")
 _OVERRIDE = ("traits", "values")
 _SIGNED = "_offset"
+_SHARED = "shared."
 
 _cache: dict[Path, tuple[Any, tuple[Entry, ...], dict[str, Figure]]] = {}
 
@@ -26,8 +30,15 @@ def entries(path: Path) -> tuple[Entry, ...]:
 
 
 def figures_in(path: Path) -> dict[str, Figure]:
-    """Dotted path -> figure of every stack value in a family file."""
+    """Dotted path -> figure of every stack value in a family file; a shared one under every kernel that names it."""
     return dict(_read(path)[1])
+
+
+def written_in(path: Path) -> dict[str, Figure]:
+    """Dotted path -> figure of every stack value where it is written: each shared one once, under ``shared``."""
+    found = figures_in(path)
+    shared = {(f.file, f.line) for at, f in found.items() if at.startswith(_SHARED)}
+    return {at: f for at, f in found.items() if at.startswith(_SHARED) or (f.file, f.line) not in shared}
 
 
 def faults_in(path: Path) -> list[Fault]:
@@ -48,6 +59,7 @@ def _read(path: Path) -> tuple[tuple[Entry, ...], dict[str, Figure]]:
         faults += [*_unknown(root, "", _TOP), *_shape_faults(root)]
         if faults:
             raise ProfileError(sorted(dict.fromkeys(faults), key=lambda f: f.line))
+        found |= {at: found["shared", str(node.value)] for at, node in _references(root)}
         built = tuple(_entry(n, ("kernels", str(i)), found) for i, n in enumerate(_list(root.mapping["kernels"])))
         known = _cache[path] = (stamps, built, {".".join(k): v for k, v in found.items()})
     return known[1], known[2]
@@ -65,6 +77,16 @@ def _entry(node: Located, at: tuple[str, ...], found: Mapping[tuple[str, ...], F
 
 def _values(node: Located, at: tuple[str, ...], found: Mapping[tuple[str, ...], Figure]) -> dict[str, float]:
     return {name: found[(*at, "values", name)].value for name in _map(node.child("values"))}
+
+
+def _references(root: Located) -> Iterator[tuple[tuple[str, ...], Located]]:
+    """(path, node) of every value that names a shared figure."""
+    for i, entry in enumerate(_list(root.mapping["kernels"])):
+        parts = {(): entry} | {("architectures", a): n for a, n in _map(entry.child("architectures")).items()}
+        for at, part in parts.items():
+            for name, node in _map(part.child("values")).items():
+                if isinstance(node.value, str):
+                    yield ("kernels", str(i), *at, "values", name), node
 
 
 def _traits(node: Located) -> dict[str, Any]:
@@ -85,7 +107,8 @@ def _list(node: Located) -> list[Located]:
 
 
 def _shape_faults(root: Located) -> Iterator[Fault]:
-    kernels = root.mapping.get("kernels")
+    kernels, shared = root.mapping.get("kernels"), _map(root.child("shared"))
+    yield from _figure_faults(shared, "shared")
     if kernels is None or not isinstance(kernels.value, list) or not kernels.value:
         at = kernels or root
         yield Fault(at.file, at.line, "kernels", "a list is expected", at.given(), "- match: ... values: ...")
@@ -97,11 +120,11 @@ def _shape_faults(root: Located) -> Iterator[Fault]:
             continue
         yield from _unknown(node, at_field, _ENTRY)
         yield from _map_faults(node, at_field, _ENTRY)
-        yield from _value_faults(node, at_field)
+        yield from _value_faults(node, at_field, shared)
         for name, sub in _map(node.child("architectures")).items():
             yield from _unknown(sub, f"{at_field}.architectures.{name}", _OVERRIDE)
             yield from _map_faults(sub, f"{at_field}.architectures.{name}", _OVERRIDE)
-            yield from _value_faults(sub, f"{at_field}.architectures.{name}")
+            yield from _value_faults(sub, f"{at_field}.architectures.{name}", shared)
 
 
 def _number(figure: Located) -> float:
@@ -126,16 +149,26 @@ def _map_faults(node: Located, field: str, keys: tuple[str, ...]) -> Iterator[Fa
             yield Fault(child.file, child.line, f"{field}.{key}", "a mapping is expected", child.given())
 
 
-def _value_faults(node: Located, field: str) -> Iterator[Fault]:
+def _value_faults(node: Located, field: str, shared: Mapping[str, Located]) -> Iterator[Fault]:
     values = _map(node.child("values"))
     for name, child in values.items():
-        if not figures.is_figure(child):
-            message = "a figure with its source is expected"
-            yield Fault(child.file, child.line, f"{field}.values.{name}", message, child.given(), figures.FORM)
-        elif _number(child) < 0 and not name.endswith(_SIGNED):
-            text = child.mapping["value"].given()
-            message = f"negative; only values called *{_SIGNED} may be"
-            yield Fault(child.file, child.line, f"{field}.values.{name}", message, text, ">= 0")
+        if isinstance(child.value, str) and child.value not in shared:
+            message = "no shared figure of this name"
+            known = ", ".join(shared) or figures.FORM
+            yield Fault(child.file, child.line, f"{field}.values.{name}", message, child.given(), known)
+    own = {name: child for name, child in values.items() if not isinstance(child.value, str)}
+    yield from _figure_faults(own, f"{field}.values")
     if len(values) > MAX_VALUES:
         most = f"at most {MAX_VALUES}"
         yield Fault(node.file, node.line, f"{field}.values", "too many values", str(len(values)), most)
+
+
+def _figure_faults(values: Mapping[str, Located], field: str) -> Iterator[Fault]:
+    for name, child in values.items():
+        if not figures.is_figure(child):
+            message = "a figure with its source is expected"
+            yield Fault(child.file, child.line, f"{field}.{name}", message, child.given(), figures.FORM)
+        elif _number(child) < 0 and not name.endswith(_SIGNED):
+            text = child.mapping["value"].given()
+            message = f"negative; only values called *{_SIGNED} may be"
+            yield Fault(child.file, child.line, f"{field}.{name}", message, text, ">= 0")

@@ -34,7 +34,12 @@ LINEAGE: Mapping[str, tuple[str, ...]] = {
     "blackwell_rtx": ("ada", "ampere"),
     "ada": ("ampere",),
 }
-"""Architecture -> those whose kernels it runs, closest first; a kernel's own architecture comes before."""
+"""Architecture -> those whose kernels it runs, closest first."""
+
+
+def lineage(architecture: str) -> tuple[str, ...]:
+    """Architectures whose overrides apply to ``architecture``, farthest first, itself last: the later wins."""
+    return (*reversed(LINEAGE.get(architecture, ())), architecture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +118,11 @@ class KernelTable:
         written = {name: _written(value) for name, value in facts.items() if value is not None}
         for entry in self.entries:
             if entry.serves(written, partial=partial):
-                line = (architecture, *LINEAGE.get(architecture, ()))
-                own = next((entry.architectures[a] for a in line if a in entry.architectures), _NO_OVERRIDE)
-                traits, values = {**entry.traits, **own.traits}, {**entry.values, **own.values}
+                traits, values = dict(entry.traits), dict(entry.values)
+                for kin in lineage(architecture):
+                    own = entry.architectures.get(kin, _NO_OVERRIDE)
+                    traits |= own.traits
+                    values |= own.values
                 return Kernel(self.runtime, self.family, traits, values, self.substituted_for)
         given = ", ".join(f"{k}={v}" for k, v in written.items())
         message = f"no {self.family} kernel serves these facts"

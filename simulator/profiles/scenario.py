@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from simulator.profiles.dtypes import FORMATS
 from simulator.profiles.fields import PerSecond, Ratio, Seconds
+from simulator.profiles.routing import Routing
 
 NATIVE = "native"
 """Format name that stands for the format of the released checkpoint."""
@@ -18,7 +19,8 @@ class Parallel:
 
     tp, pp: tensor and pipeline parallel. dp: attention replicas. cp: prefill context parallel, multiplies the devices
     of a replica. dcp: decode context parallel, splits the KV cache inside a tensor-parallel group. ep: ranks that share
-    the experts of a layer; the experts of one rank are split over the remaining ``moe_tp``.
+    the experts of a layer; the experts of one rank are split over the remaining ``moe_tp``. sequence_parallel: the residual
+    stream is split over tp by tokens (always so where experts meet tp > 1 and dp or cp > 1).
     """
 
     tp: int = 1
@@ -28,6 +30,7 @@ class Parallel:
     cp: int = 1
     dcp: int = 1
     redundant_experts: int = 0
+    sequence_parallel: bool = False
 
     def __post_init__(self) -> None:
         for name in ("tp", "pp", "dp", "ep", "cp", "dcp"):
@@ -51,25 +54,29 @@ class Parallel:
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """One prefill step.
+    """Prefill of some prompts, in one step or chunk by chunk.
 
     batch: prompts per replica. isl: prompt tokens of each. prefix_len: how many of them are already in the KV cache.
+    chunk: most new tokens of a replica in a step (vLLM's max_num_batched_tokens); without it all go in one step.
     parallel: this phase's own layout (disaggregated deployments), else the scenario's.
     """
 
     batch: int
     isl: int
     prefix_len: int = 0
+    chunk: int | None = None
     parallel: Parallel | None = None
 
     def __post_init__(self) -> None:
         _at_least(1, batch=self.batch, isl=self.isl)
+        if self.chunk is not None:
+            _at_least(1, chunk=self.chunk)
         if not 0 <= self.prefix_len < self.isl:
             raise ValueError(f"prefix_len must be at least 0 and below isl {self.isl}, not {self.prefix_len}")
 
     @property
     def tokens(self) -> int:
-        """New tokens per replica in the step."""
+        """New tokens per replica."""
         return self.batch * (self.isl - self.prefix_len)
 
 
@@ -91,11 +98,54 @@ class Decode:
 
 
 @dataclass(frozen=True, slots=True)
+class MixedPrefill:
+    """Prompt chunks inside a mixed step.
+
+    batch: prompts per replica that take part. tokens: new tokens of each in the step. prefix_len: tokens of each already
+    in the KV cache.
+    """
+
+    batch: int
+    tokens: int
+    prefix_len: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(1, batch=self.batch, tokens=self.tokens)
+        _at_least(0, prefix_len=self.prefix_len)
+
+    @property
+    def new_tokens(self) -> int:
+        """New tokens per replica in the step."""
+        return self.batch * self.tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """One engine step that decodes running requests and prefills prompt chunks together. parallel: as in Prefill."""
+
+    decode: Decode
+    prefill: MixedPrefill
+    parallel: Parallel | None = None
+
+    def __post_init__(self) -> None:
+        if self.decode.parallel is not None:
+            raise ValueError("decode: a mixed step has one layout; give phases.mixed.parallel")
+
+
+Phase = Prefill | Decode | Mixed
+
+
+@dataclass(frozen=True, slots=True)
 class Phases:
     """The steps a scenario asks about."""
 
     prefill: Prefill | None = None
     decode: Decode | None = None
+    mixed: Mixed | None = None
+
+    def named(self) -> dict[str, Phase]:
+        """The phases that are given, by name."""
+        return {n: p for n in ("prefill", "decode", "mixed") if (p := getattr(self, n)) is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +171,34 @@ class Formats:
 
 @dataclass(frozen=True, slots=True)
 class Speculative:
-    """Speculative decoding.
+    """Speculative decoding: what is kept of a step is given either as a length or as a rate.
 
     num_speculative_tokens: drafted per step. acceptance_length: mean tokens kept per step, the sure one included.
+    acceptance_rate: probability that a draft is accepted once all drafts before it were.
     """
 
     num_speculative_tokens: int
-    acceptance_length: float
+    acceptance_length: float | None = None
+    acceptance_rate: Ratio | None = None
 
     def __post_init__(self) -> None:
         _at_least(0, num_speculative_tokens=self.num_speculative_tokens)
-        if not 1 <= self.acceptance_length <= self.num_speculative_tokens + 1:
-            most = self.num_speculative_tokens + 1
-            raise ValueError(f"acceptance_length must lie in 1 .. {most}, not {self.acceptance_length}")
+        length, rate, most = self.acceptance_length, self.acceptance_rate, self.num_speculative_tokens + 1
+        if length is None and rate is None:
+            raise ValueError("needs acceptance_length or acceptance_rate")
+        if length is not None and rate is not None:
+            raise ValueError("acceptance_rate: acceptance_length is given too; give one of the two")
+        if length is not None and not 1 <= length <= most:
+            raise ValueError(f"acceptance_length must lie in 1 .. {most}, not {length}")
+        if rate is not None and not 0 <= rate <= 1:
+            raise ValueError(f"acceptance_rate must lie in 0 .. 1, not {rate}")
+
+    @property
+    def kept(self) -> float:
+        """Mean tokens kept per step. Source: Leviathan et al. 2023 (arXiv 2211.17192), eq. 1: (1 - a^(k+1)) / (1 - a)."""
+        if self.acceptance_length is not None:
+            return self.acceptance_length
+        return sum((self.acceptance_rate or 0.0) ** i for i in range(self.num_speculative_tokens + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +245,8 @@ class Scenario:
 
     model, system, device, runtime, prices: names of profiles. device may be left out (the system's), or system (the
     device's default). num_devices: always tp x pp x dp x cp. exchange: kernels of the expert exchange. overlap: two
-    micro-batches hide communication. expert_imbalance: busiest rank's expert load over the mean. phases: single steps;
-    serving: a request-level run.
+    micro-batches hide communication. routing: how tokens choose experts and where these lie; expert_imbalance: instead of
+    it, the busiest rank's expert load over the mean. phases: single steps; serving: a request-level run.
     """
 
     name: str
@@ -198,6 +263,7 @@ class Scenario:
     overlap: Literal["none", "two_micro_batch"] = "none"
     speculative: Speculative | None = None
     expert_imbalance: Ratio = 1.0
+    routing: Routing = field(default_factory=Routing)
     prices: str = "rental-3yr"
     serving: Serving | None = None
     slo: Slo = Slo()
@@ -205,17 +271,29 @@ class Scenario:
     def __post_init__(self) -> None:
         if not self.system and not self.device:
             raise ValueError("name a system or a device")
-        if self.phases.prefill is None and self.phases.decode is None and self.serving is None:
-            raise ValueError("name at least one of phases.prefill, phases.decode, serving")
+        if not self.phases.named() and self.serving is None:
+            raise ValueError("name at least one of phases.prefill, phases.decode, phases.mixed, serving")
         if self.expert_imbalance < 1:
             raise ValueError(f"expert_imbalance must be at least 1, not {self.expert_imbalance}")
+        if self.expert_imbalance > 1 and self.routing.distribution != "balanced":
+            raise ValueError(f"expert_imbalance: routing {self.routing.distribution} says it too; give one of the two")
         split = self.serving is not None and self.serving.mode == "disaggregated"
         if not split and self.num_devices != self.parallel.devices:
             raise ValueError(f"num_devices {self.num_devices} is not tp x pp x dp x cp = {self.parallel.devices}")
 
-    def layout(self, phase: Prefill | Decode) -> Parallel:
+    def layout(self, phase: Phase) -> Parallel:
         """Parallel layout of one of the phases."""
         return phase.parallel or self.parallel
+
+    @property
+    def drafts(self) -> int:
+        """Tokens drafted per decode step."""
+        return self.speculative.num_speculative_tokens if self.speculative else 0
+
+    @property
+    def kept(self) -> float:
+        """Mean tokens a request keeps of a decode step."""
+        return self.speculative.kept if self.speculative else 1.0
 
 
 def _at_least(least: int, **values: int) -> None:

@@ -65,10 +65,12 @@ def _accept_aliases(document: dict[str, Any]) -> None:
     for name, path in aliases.ALIASES.items():
         document["properties"].setdefault(name, {"description": f"same as {path}"})
     sections = {"Parallel": "parallel", "Prefill": "phases.prefill", "Decode": "phases.decode", "Serving": "serving"}
+    sections |= {"MixedPrefill": "phases.mixed.prefill"}
     for definition, section in sections.items():
         properties = document["$defs"][definition]["properties"]
         for spelling, name in aliases.NESTED[section].items():
             properties.setdefault(spelling, {"description": f"same as {name}"})
+    document["$defs"]["Routing"]["properties"]["loads"]["type"] = ["array", "string"]  # or the name of a file of loads
 
 
 def _kernels() -> dict[str, Any]:

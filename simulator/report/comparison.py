@@ -10,6 +10,7 @@ from typing import Any
 from simulator.profiles.output import make_folder, write_atomically
 from simulator.report.terminal import Column, plain, print_json, print_table, rows_to_csv
 from simulator.study.compare import Comparison
+from simulator.study.result import PhaseResult
 from simulator.study.rows import Row
 
 COLUMNS = (
@@ -53,16 +54,24 @@ def document(comparison: Comparison) -> dict[str, Any]:
     return {"scenario": comparison.scenario, "rows": list(comparison.rows), "failures": failures}
 
 
+def _work(phase: PhaseResult) -> str:
+    """What a phase does, in words."""
+    if phase.phase == "mixed":
+        prompts = f"{phase.input_tokens:,.0f} new tokens of {phase.requests - phase.decoding} prompts"
+        return f"mixed = one step of {phase.decoding} decoding requests and {prompts}"
+    each = "prompt tokens" if phase.phase == "prefill" else "tokens of context"
+    steps = f"{phase.chunks.count} steps" if phase.chunks else "one step"
+    return f"{phase.phase} = {steps} of {phase.requests} requests, {phase.context:,.0f} {each} each"
+
+
 def notes(comparison: Comparison) -> list[str]:
     """What a reader must know to read the table."""
     found = []
     if comparison.rows:
         first = comparison.results[0]
-        steps = []
-        for phase in first.phases.values():
-            each = "prompt tokens" if phase.phase == "prefill" else "tokens of context"
-            steps.append(f"{phase.phase} = one step of {phase.requests} requests, {phase.context:,.0f} {each} each")
-        found.append("; ".join(steps) + " (requests rounded up to one per rank).")
+        found.append(
+            "; ".join(_work(phase) for phase in first.phases.values()) + " (requests rounded up to one per rank)."
+        )
         found.append(
             f"Cost basis: {first.cost_basis}. tok/s, J and W are per device; a device is a GPU, a TPU chip or an Ascend die."
         )

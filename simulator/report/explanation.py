@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.report.run_report import document
+from simulator.report.run_report import document, expert_notes
 from simulator.report.terminal import Column, print_json, print_table, rows_to_csv
 from simulator.study.result import OperatorResult, PhaseResult, Result
 
@@ -56,6 +56,7 @@ def _print_phase(phase: PhaseResult, top: int) -> None:
         f"Sum of operators {total * 1e3:.4g} ms, step {phase.seconds * 1e3:.4g} ms "
         f"(overlap hides the difference), roofline {phase.roofline_seconds * 1e3:.4g} ms."
     )
+    notes += expert_notes(phase)
     title = f"{phase.phase}: {phase.bound}"
     print_table([_row(o, total) for o in ranked[:top]], COLUMNS, title=title, notes=notes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from simulator.report.terminal import Column, print_json, print_table, rows_to_csv, significant
@@ -13,6 +14,7 @@ from simulator.study.rows import row_of
 HEADLINE = (
     ("ttft_ms", "TTFT, prefill step", "ms"),
     ("tpot_ms", "TPOT, decode step", "ms"),
+    ("mixed_step_ms", "mixed step", "ms"),
     ("input_tok_s_per_dev", "input tokens", "tok/s/device"),
     ("output_tok_s_per_dev", "output tokens", "tok/s/device"),
     ("j_per_input_tok", "energy", "J/input token"),
@@ -43,6 +45,7 @@ def phase_document(phase: PhaseResult) -> dict[str, Any]:
         "requests": phase.requests,
         "tokens": phase.tokens,
         "context": phase.context,
+        "chunks": None if phase.chunks is None else asdict(phase.chunks),
         "roofline_ms": phase.roofline_seconds * 1e3,
         "critical_path_ms": {k: v * 1e3 for k, v in phase.exposed.items()},
         "energy_j_per_device": {k: float(v) for k, v in phase.energy.split().items()},
@@ -51,6 +54,7 @@ def phase_document(phase: PhaseResult) -> dict[str, Any]:
         "fits": phase.memory.fits,
         "bound": phase.bound,
         "error_band_pct": phase.band_pct,
+        "experts": None if phase.experts is None else asdict(phase.experts),
     }
 
 
@@ -119,9 +123,21 @@ def _print_time(phase: PhaseResult) -> None:
         for stage, seconds in sorted(phase.exposed.items(), key=lambda item: -item[1])
         if seconds / total >= 0.002
     ]
-    title = f"{phase.phase}: {phase.seconds * 1e3:.4g} ms for {phase.tokens:,.0f} tokens; where the time goes"
+    title = f"{phase.phase}: {phase.seconds * 1e3:.4g} ms for {phase.tokens:,.0f} tokens{_chunks(phase)}; where the time goes"
     columns = [Column("stage", "stage", right=False), Column("ms", "ms"), Column("share", "share")]
-    print_table(lines, columns, title=title)
+    print_table(lines, columns, title=title, notes=expert_notes(phase))
+
+
+def _chunks(phase: PhaseResult) -> str:
+    c = phase.chunks
+    if c is None:
+        return ""
+    return f" in {c.count} chunks (first {c.first_seconds * 1e3:.4g} ms, last {c.last_seconds * 1e3:.4g} ms)"
+
+
+def expert_notes(phase: PhaseResult) -> list[str]:
+    """How the step loads its experts, if the model has any: at most one line."""
+    return [] if phase.experts is None else [phase.experts.text() + "."]
 
 
 def _print_memory(result: Result) -> None:

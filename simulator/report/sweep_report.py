@@ -19,6 +19,7 @@ from simulator.study.sweep import Grid, crossover
 METRICS = {
     "tpot_ms": "TPOT, ms",
     "ttft_ms": "TTFT of a step, ms",
+    "mixed_step_ms": "mixed step, ms",
     "output_tok_s_per_dev": "output tok/s/device",
     "input_tok_s_per_dev": "input tok/s/device",
     "usd_per_mtok_output": "USD per million output tokens",

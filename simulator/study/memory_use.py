@@ -15,11 +15,12 @@ from simulator.models.step import StepShape
 from simulator.ops.tensor import Number
 from simulator.profiles.errors import fail
 from simulator.profiles.model import Model
-from simulator.profiles.scenario import Phase
+from simulator.profiles.scenario import Phase, Prefill
+from simulator.study.chunks import chunk_steps
 from simulator.study.deployment import Deployment
 from simulator.study.graphs import folded_graph_of
 from simulator.study.result import MemoryUse
-from simulator.study.step import Step, formats_of, layout_of, options_of, shape_of
+from simulator.study.step import formats_of, layout_of, options_of, shape_of
 
 UTILIZATION = 0.92
 """Share of device memory an engine hands out: serving stacks keep the rest for contexts, graphs and communication buffers."""
@@ -34,8 +35,7 @@ def usable_bytes(deployment: Deployment) -> float:
 def held(deployment: Deployment, phase: Phase, shape: StepShape | None = None) -> Memory:
     """Memory of one rank in ``phase``; without ``shape`` that of an engine at rest. ProfileError: the layout does not fit
     the model."""
-    speculative = deployment.scenario.speculative
-    drafts = speculative.num_speculative_tokens if speculative else 0
+    drafts = deployment.scenario.drafts
     layout, model, formats = layout_of(deployment.scenario.layout(phase)), deployment.model, formats_of(deployment)
     try:
         rest = _at_rest(model, layout, formats, drafts)
@@ -57,9 +57,20 @@ def _activations(graph: Graph) -> float:
     return activations(graph)
 
 
-def rank_bytes(deployment: Deployment, phase: Phase, step: Step) -> Number:
-    """Bytes one rank needs (one value per scenario of the step)."""
-    return held(deployment, phase, step.shape).total(np.asarray(step.shape.batch), np.asarray(step.shape.kv_len))
+def rank_bytes(deployment: Deployment, phase: Phase, whole: StepShape, step: StepShape) -> Number:
+    """Bytes one rank needs (one value per scenario): caches of the ``whole`` phase, activations of a ``step`` of it."""
+    return held(deployment, phase, step).total(np.asarray(whole.requests), np.asarray(whole.context))
+
+
+def largest_step(phase: Phase, whole: StepShape) -> StepShape:
+    """The step of a phase with the most activations: the whole, or its last full chunk."""
+    if not isinstance(phase, Prefill) or phase.chunk is None:
+        return whole
+    cut = chunk_steps(phase.batch, phase.isl, phase.prefix_len, phase.chunk)
+    tokens = np.asarray(cut.shape.tokens)
+    last = np.flatnonzero(tokens == tokens.max())[-1]
+    batch, q, kv = (int(np.asarray(v)[last]) for v in (cut.shape.batch, cut.shape.q_len, cut.shape.kv_len))
+    return StepShape("prefill", batch, q, kv)
 
 
 def fits(deployment: Deployment) -> bool:
@@ -69,7 +80,7 @@ def fits(deployment: Deployment) -> bool:
         return False  # not even cut into equal parts
     steps = [(phase, shape_of(deployment, phase)) for phase in deployment.scenario.phases.named().values()]
     return all(_fits(deployment, phase, shape, None) for phase, shape in steps) and all(
-        _fits(deployment, phase, shape, shape)
+        _fits(deployment, phase, shape, largest_step(phase, shape))
         for phase, shape in steps  # activations take a graph: asked last
     )
 
@@ -85,10 +96,10 @@ def whole_weights(model: Model, formats: Formats) -> float:
     return memory(model, Layout(), formats).weight_bytes
 
 
-def memory_use(deployment: Deployment, phase: Phase, step: Step) -> MemoryUse:
-    """The memory record of one phase."""
-    here = held(deployment, phase, step.shape)
-    requests, context = float(np.asarray(step.shape.batch)), float(np.asarray(step.shape.kv_len))
+def memory_use(deployment: Deployment, phase: Phase, whole: StepShape) -> MemoryUse:
+    """The memory record of one phase; ``whole``: its shape as one step."""
+    here = held(deployment, phase, largest_step(phase, whole))
+    requests, context = float(np.asarray(whole.requests)), float(np.asarray(whole.context))
     cache = requests * (here.cache_per_token * context + here.cache_per_request)
     names = {"experts": "expert_weights"}
     parts = {"other_weights": 0.0, "expert_weights": 0.0}

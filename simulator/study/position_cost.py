@@ -36,17 +36,16 @@ def position_cost(deployment: Deployment, phase: str, positions: np.ndarray) -> 
     wanted = scenario.prefill if phase == "prefill" else scenario.decode
     if wanted is None:
         raise ValueError(f"scenario {deployment.scenario.name} has no {phase} phase")
-    speculative = deployment.scenario.speculative
     if isinstance(wanted, Prefill):
-        chunk = wanted.isl - wanted.prefix_len
+        chunk = min(wanted.isl - wanted.prefix_len, wanted.chunk or wanted.isl)
         kv_len = np.maximum(positions + chunk // 2, chunk).astype(np.int64)
         shape = StepShape("prefill", wanted.batch, chunk, kv_len)
         tokens = float(wanted.batch * chunk)
         at = kv_len - chunk / 2
     else:
-        drafts = speculative.num_speculative_tokens if speculative else 0
+        drafts = deployment.scenario.drafts
         shape = StepShape("decode", wanted.batch, 1 + drafts, positions.astype(np.int64) + drafts)
-        tokens = wanted.batch * (speculative.acceptance_length if speculative else 1.0)
+        tokens = wanted.batch * deployment.scenario.kept
         at = positions.astype(np.float64)
     machine = Machine(deployment.device, deployment.system, deployment.runtime.name)
     layout = deployment.scenario.layout(wanted)

@@ -62,13 +62,24 @@ class MemoryUse:
         return self.total <= self.capacity
 
 
+@dataclass(frozen=True, slots=True)
+class ChunkTimes:
+    """Steps of a chunked prefill: how many, seconds of the first and of the last."""
+
+    count: int
+    first_seconds: float
+    last_seconds: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PhaseResult:
-    """One step of a phase on the whole deployment.
+    """One phase on the whole deployment: one step, or the steps of a chunked prefill (graph, program, timeline and costs: of
+    the last; with pipeline stages, of one micro-batch).
 
-    tokens: tokens processed by the deployment in the step (decode: accepted output tokens). requests: requests in the step.
+    requests, decoding: requests that take part, and those of them that decode. tokens, output_tokens: tokens processed by
+    the deployment (prompt tokens, and output tokens that are kept), and those of them that are output.
     seconds: step time, replayed. exposed: seconds by stage on the critical path. costs: by template of the graph.
-    experts: how the step loads them, None without any.
+    experts: how the step loads them, None without any. chunks: of a prefill with ``chunk``.
     """
 
     phase: str
@@ -89,6 +100,14 @@ class PhaseResult:
     roofline_seconds: float
     costs: Mapping[int, NodeCost]
     experts: ExpertUse | None = None
+    chunks: ChunkTimes | None = None
+    decoding: int = 0
+    output_tokens: float = 0.0
+
+    @property
+    def input_tokens(self) -> float:
+        """Prompt tokens processed."""
+        return self.tokens - self.output_tokens
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 def row_of(result: Result) -> Row:
     """The flat row of a result; a figure that does not exist (no such phase, no price) is None, never zero."""
-    prefill, decode = result.phases.get("prefill"), result.phases.get("decode")
+    prefill, decode, mixed = (result.phases.get(name) for name in ("prefill", "decode", "mixed"))
     row: Row = {
         "scenario": result.scenario,
         "device": result.device,
@@ -24,13 +24,13 @@ def row_of(result: Result) -> Row:
         "fits": all(p.memory.fits for p in result.phases.values()),
         "smallest_num_devices": _smallest(result),
         "ttft_ms": prefill.seconds * 1e3 if prefill else None,
-        "tpot_ms": _tpot(decode),
+        "tpot_ms": _tpot(decode or mixed),
     }
     row |= _rates(result, prefill, decode)
     row |= {
         "cost_basis": result.cost_basis,
         "usd_per_device_hour": result.usd_per_device_hour,
-        "power_w_per_dev": _power(decode or prefill),
+        "power_w_per_dev": _power(decode or prefill or mixed),
         "bound": " / ".join(p.bound for p in result.phases.values()),
         "fidelity": max((p.fidelity for p in result.phases.values()), key=("calibrated", "derived", "estimated").index),
         "error_band_pct": max(p.band_pct for p in result.phases.values()),
@@ -45,9 +45,10 @@ def _rates(result: Result, prefill: PhaseResult | None, decode: PhaseResult | No
     n, price = result.num_devices, result.usd_per_device_hour
     into = prefill.tokens / prefill.seconds / n if prefill else None
     out = decode.tokens / decode.seconds / n if decode else None
+    mixed = result.phases.get("mixed")
     return {
-        "output_tok_s_per_dev": out,
-        "input_tok_s_per_dev": into,
+        "output_tok_s_per_dev": mixed.output_tokens / mixed.seconds / n if mixed and not decode else out,
+        "input_tok_s_per_dev": mixed.input_tokens / mixed.seconds / n if mixed and not prefill else into,
         "j_per_output_tok": _joules(decode, n),
         "j_per_input_tok": _joules(prefill, n),
         "usd_per_mtok_input": _number(usd_per_mtok(price, into)) if into is not None else None,
@@ -70,7 +71,7 @@ def _power(phase: PhaseResult | None) -> float | None:
 def _tpot(phase: PhaseResult | None) -> float | None:
     if phase is None:
         return None
-    return phase.seconds * phase.requests / phase.tokens * 1e3
+    return phase.seconds * phase.decoding / phase.output_tokens * 1e3
 
 
 def _smallest(result: Result) -> int | None:

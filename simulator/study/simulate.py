@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
 
-from simulator.models.graph import Graph, Node
+from simulator.economics.energy import Energy
+from simulator.models.graph import Graph
+from simulator.ops.tensor import Number
 from simulator.profiles.errors import fail
-from simulator.profiles.scenario import Decode, Prefill
+from simulator.profiles.scenario import Decode, Mixed, Phase, Prefill
 from simulator.replay.batched import replay
 from simulator.replay.program import PS_PER_SECOND
 from simulator.replay.timeline import Timeline
+from simulator.study.chunks import Counts
 from simulator.study.deployment import Deployment, deploy
-from simulator.study.error_band import band_pct, combined_band_pct, device_fidelity
+from simulator.study.error_band import combined_band_pct
+from simulator.study.expert_use import expert_use
 from simulator.study.memory_use import memory_use
-from simulator.study.node_cost import FIDELITIES, Machine, NodeCost
+from simulator.study.node_cost import FIDELITIES, Machine
+from simulator.study.operators import merged, operator_results
+from simulator.study.phase_steps import PhaseSteps, steps_of
 from simulator.study.result import MemoryUse, OperatorResult, PhaseResult, Result
-from simulator.study.step import Step, formats_of, run_step, step_energy
+from simulator.study.step import formats_of, shape_of, step_energy
+
+TELLING_SHARE = 0.1
+"""Share of the operator time from which a level of firmness tells of a step."""
 
 
 def simulate(name: str, overrides: Mapping[str, str] | None = None) -> Result:
@@ -33,9 +42,9 @@ def simulate_deployment(deployment: Deployment) -> Result:
     """Simulate a resolved deployment."""
     scenario = deployment.scenario
     machine = Machine(deployment.device, deployment.system, deployment.runtime.name)
-    wanted: dict[str, Prefill | Decode | None] = {"prefill": scenario.phases.prefill, "decode": scenario.phases.decode}
-    phases = {name: phase_result(deployment, phase, machine) for name, phase in wanted.items() if phase is not None}
+    phases = {name: phase_result(deployment, phase, machine) for name, phase in scenario.phases.named().items()}
     formats = formats_of(deployment)
+    figures = deployment.figures()
     return Result(
         scenario=scenario.name,
         device=deployment.device.name,
@@ -51,84 +60,93 @@ def simulate_deployment(deployment: Deployment) -> Result:
         cost_basis=deployment.prices.name,
         power_limit_w=deployment.device.power.tdp,
         notes=_notes(deployment, phases),
-        estimated_figures=deployment.estimated_figures(),
+        estimated_figures=tuple(path for path, figure in figures.items() if figure.kind == "estimated"),
+        figure_count=len(figures),
         config=asdict(scenario),
     )
 
 
-def phase_result(deployment: Deployment, phase: Prefill | Decode, machine: Machine) -> PhaseResult:
+def phase_result(deployment: Deployment, phase: Phase, machine: Machine) -> PhaseResult:
     """One phase of a deployment, costed, replayed and accounted."""
-    step = run_step(deployment, phase, machine=machine)
-    timeline = replay(step.program, step.durations_ps)
-    operators = operator_results(step, deployment)
-    layout = deployment.scenario.layout(phase)
-    accepted = deployment.scenario.speculative.acceptance_length if deployment.scenario.speculative else 1.0
-    requests = phase.batch * layout.dp
-    tokens = requests * accepted if isinstance(phase, Decode) else float(phase.tokens * layout.dp)
-    seconds = float(step.seconds)
+    found = steps_of(deployment, phase, machine, shape_of(deployment, phase))
+    step = found.shown
+    operators = merged([operator_results(run, deployment, times) for run, times in found.runs])
+    decodes, prompts = _requests(phase)
+    ranks = deployment.scenario.layout(phase).dp
+    output, prompt = decodes * ranks * deployment.scenario.kept, _prompt_tokens(phase) * ranks
     parts = [o for o in operators if o.total_seconds > 0]
-    roof = sum(float(np.asarray(c.roofline)) * step.counts[t] for t, c in step.costs.items())
+    roof = sum(_sum(c.roofline, times) * run.counts[t] for run, times in found.runs for t, c in run.costs.items())
     return PhaseResult(
-        phase=step.phase,
-        requests=requests,
-        tokens=tokens,
-        context=float(np.asarray(step.shape.kv_len)),
-        seconds=seconds,
+        phase="mixed" if isinstance(phase, Mixed) else step.phase,
+        requests=(decodes + prompts) * ranks,
+        decoding=decodes * ranks,
+        tokens=output + prompt,
+        output_tokens=output,
+        context=float(np.asarray(found.shape.context)),
+        seconds=found.seconds,
         operators=operators,
-        energy=step_energy(step, deployment.device, deployment.ranks_per_device),
-        exposed=exposed_by_stage(step.graph, timeline, float(np.asarray(step.host_seconds))),
+        energy=_energy(deployment, found),
+        exposed=_exposed(found),
         bound=_dominant(parts),
-        fidelity=max((o.fidelity for o in parts), key=FIDELITIES.index, default="calibrated"),
+        fidelity=_fidelity(parts),
         band_pct=combined_band_pct([(o.band_pct, o.total_seconds, o.family) for o in parts], deployment.device.vendor),
-        memory=memory_use(deployment, phase, step),
+        memory=memory_use(deployment, phase, found.shape),
         graph=step.graph,
         program=step.program,
-        timeline=timeline,
+        timeline=replay(step.program, step.durations_ps),
         roofline_seconds=roof,
         costs=step.costs,
+        experts=expert_use(step.graph),
+        chunks=found.chunks,
     )
 
 
-def operator_results(step: Step, deployment: Deployment) -> tuple[OperatorResult, ...]:
-    """One record per template that takes time, in graph order."""
-    found = []
-    power = deployment.device.power
-    headroom = power.tdp - power.idle
-    share = 1.0 / deployment.ranks_per_device
-    for template, node in step.graph.templates().items():
-        cost = step.costs[template]
-        seconds = float(np.asarray(cost.cost.seconds))
-        if seconds > 0:
-            joules = power.active_share * headroom * share * seconds
-            found.append(_operator(node, cost, step.counts[template], joules, deployment))
-    return tuple(found)
+def _requests(phase: Phase) -> tuple[int, int]:
+    """(decoding requests, prompts) of an attention rank."""
+    if isinstance(phase, Mixed):
+        return phase.decode.batch, phase.prefill.batch
+    return (phase.batch, 0) if isinstance(phase, Decode) else (0, phase.batch)
 
 
-def _operator(node: Node, cost: NodeCost, count: int, joules: float, deployment: Deployment) -> OperatorResult:
-    seconds = float(np.asarray(cost.cost.seconds))
-    device, power = deployment.device, deployment.device.power
-    hbm = float(np.asarray(cost.cost.bytes.get("hbm", 0.0)))
-    moved = power.memory_share * (power.tdp - power.idle) * hbm / device.memory.bandwidth
-    busy = {unit: float(np.asarray(value)) for unit, value in cost.cost.busy.items()}
-    return OperatorResult(
-        name=node.name,
-        stage=node.stage,
-        layer_kind=node.kind,
-        stream=node.stream,
-        family=cost.family,
-        count=count,
-        seconds=seconds,
-        total_seconds=seconds * count,
-        bound=str(cost.cost.bound()),
-        flops=float(np.asarray(cost.work.flops())) * count,
-        hbm_bytes=hbm * count,
-        wire_bytes=float(np.asarray(cost.cost.bytes.get("wire", 0.0))) * count,
-        joules=(joules + moved) * count,
-        kernel=cost.kernel,
-        fidelity=max(cost.fidelity, device_fidelity(device), key=FIDELITIES.index),
-        band_pct=band_pct(cost.family, device, cost.fidelity, seconds),
-        busy=busy,
-    )
+def _prompt_tokens(phase: Phase) -> int:
+    """New prompt tokens of an attention rank."""
+    if isinstance(phase, Mixed):
+        return phase.prefill.new_tokens
+    return phase.tokens if isinstance(phase, Prefill) else 0
+
+
+def _energy(deployment: Deployment, found: PhaseSteps) -> Energy:
+    one_by_one = sum(_sum(run.seconds, times) for run, times in found.runs)
+    share = (
+        1.0 if found.shown.stage_seconds is None else found.seconds / one_by_one
+    )  # chunks overlap in pipeline stages
+    each = [(step_energy(r, deployment.device, deployment.ranks_per_device, share).split(), t) for r, t in found.runs]
+    return Energy(**{cause: sum(_sum(split[cause], times) for split, times in each) for cause in each[0][0]})
+
+
+def _sum(value: Number, times: Counts) -> float:
+    return float(np.sum(np.asarray(value, dtype=np.float64) * times))
+
+
+def _exposed(found: PhaseSteps) -> dict[str, float]:
+    """Critical path of all steps by stage. With pipeline stages, what they do for other micro-batches meanwhile is
+    "pipeline"; chunks that follow each other through the stages share the elapsed time.
+    """
+    stages: dict[str, float] = {}
+    for run, times in found.runs:
+        timeline = replay(run.program, run.durations_ps)
+        hosts = np.broadcast_to(np.asarray(run.host_seconds, dtype=np.float64), times.shape)
+        for index in np.ndindex(times.shape):
+            if times[index]:
+                alone = timeline.scenario(*index) if index and timeline.start_ps.ndim > 1 else timeline
+                for stage, seconds in exposed_by_stage(run.graph, alone, float(hosts[index])).items():
+                    stages[stage] = stages.get(stage, 0.0) + seconds * int(times[index])
+    waited = found.seconds - sum(stages.values())
+    if found.shown.stage_seconds is None or waited == 0:
+        return stages
+    if waited > 0:
+        return stages | {"pipeline": waited}
+    return {stage: seconds * found.seconds / (found.seconds - waited) for stage, seconds in stages.items()}
 
 
 def exposed_by_stage(graph: Graph, timeline: Timeline, host_seconds: float) -> dict[str, float]:
@@ -143,6 +161,17 @@ def exposed_by_stage(graph: Graph, timeline: Timeline, host_seconds: float) -> d
     if host_seconds > 0:
         stages["host"] = host_seconds
     return stages
+
+
+def _fidelity(operators: Sequence[OperatorResult]) -> str:
+    """The weakest level that stands behind at least a tenth of the operator time."""
+    total = sum(o.total_seconds for o in operators)
+    behind = 0.0
+    for level in reversed(FIDELITIES):
+        behind += sum(o.total_seconds for o in operators if o.fidelity == level)
+        if behind >= TELLING_SHARE * total:
+            return level
+    return FIDELITIES[0]
 
 
 def _dominant(operators: list[OperatorResult]) -> str:
@@ -177,6 +206,17 @@ def _memory_advice(memory: MemoryUse) -> str:
     return f"{memory.capacity / 1e9:.1f} GB; {where}, or use --ignore-memory"
 
 
+def _pipeline_notes(deployment: Deployment) -> list[str]:
+    scenario = deployment.scenario
+    stages = max((scenario.layout(p).pp for p in scenario.phases.named().values()), default=1)
+    if stages == 1:
+        return []
+    return [
+        f"pp={stages}: requests go through the stages as micro-batches, one a stage; prefill counts fill and drain, decode "
+        "its steady state; operators and trace show one micro-batch"
+    ]
+
+
 def _notes(deployment: Deployment, phases: Mapping[str, PhaseResult]) -> tuple[str, ...]:
     notes = []
     for name, phase in phases.items():
@@ -186,6 +226,12 @@ def _notes(deployment: Deployment, phases: Mapping[str, PhaseResult]) -> tuple[s
             notes.append(
                 f"{name}: {phase.memory.total / 1e9:.1f} GB a rank exceed {phase.memory.capacity / 1e9:.1f} GB; {where}"
             )
+    notes += _pipeline_notes(deployment)
+    if deployment.scenario.drafts and deployment.model.mtp is None and ({"decode", "mixed"} & phases.keys()):
+        notes.append(
+            f"{deployment.model.name} has no draft module: drafts are taken as free (n-gram); verifying "
+            f"{1 + deployment.scenario.drafts} tokens a request is not"
+        )
     if deployment.usd_per_device_hour is None:
         notes.append(f"no price for {deployment.device.name} on the basis {deployment.prices.name}")
     if deployment.changed:

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 
 from simulator.devices.peaks import Device, peak_flops
 from simulator.economics.energy import Energy, device_energy
-from simulator.models.build import build
 from simulator.models.formats import SCHEMES, Formats, native, precision, supported
 from simulator.models.graph import Graph
 from simulator.models.layout import Layout
 from simulator.models.options import Options
-from simulator.models.step import StepShape
+from simulator.models.step import StepShape, mixed
 from simulator.ops.tensor import Dim, Number
 from simulator.profiles.errors import fail
-from simulator.profiles.model import Model
-from simulator.profiles.scenario import NATIVE, Decode, Parallel, Prefill
+from simulator.profiles.scenario import NATIVE, Mixed, Parallel, Phase, Prefill
 from simulator.replay.batched import makespans
 from simulator.replay.build import program_of
 from simulator.replay.program import PS_PER_SECOND, Program, Times
 from simulator.replay.summary import Summary, summarise
 from simulator.study.deployment import Deployment
+from simulator.study.expert_use import expert_loads
+from simulator.study.folded_graph import step_seconds
+from simulator.study.graphs import folded_graph_of, graph_of
 from simulator.study.node_cost import Machine, NodeCost, graph_costs
+from simulator.study.pipelining import Floats, micro_batches, part_of, stage_seconds, step_time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """A costed and replayed step. seconds: engine step time, host included (one value per scenario).
 
-    shape: what one attention-data-parallel rank does. counts: instances of each template in the graph.
+    shape: what one attention-data-parallel rank does. counts: instances of each template in the graph. With pipeline stages
+    graph, program and durations are those of one of ``micro_batches`` on its way through all stages, stage_seconds what it
+    spends in each of them [stages, scenarios].
     """
 
     phase: str
@@ -44,6 +47,13 @@ class Step:
     durations_ps: Times
     replay_seconds: Number
     host_seconds: Number
+    micro_batches: Number = 1.0
+    stage_seconds: Floats | None = None
+
+    @property
+    def passes(self) -> Number:
+        """How often a rank executes the graph on average: it has one of the stages and sees every micro-batch."""
+        return 1.0 if self.stage_seconds is None else self.micro_batches / len(self.stage_seconds)
 
     @property
     def seconds(self) -> Number:
@@ -55,14 +65,14 @@ class Step:
         total: Number = 0.0
         for template, node in self.costs.items():
             total = total + _amount(node, what) * self.counts[template]
-        return total
+        return total * self.passes
 
     def matmul_flops(self) -> dict[str, Number]:
         """Matrix FLOPs by rate class on one rank."""
         total: dict[str, Number] = {}
         for template, node in self.costs.items():
             for rate, flops in node.work.matmul_flops().items():
-                total[rate] = total.get(rate, 0.0) + flops * self.counts[template]
+                total[rate] = total.get(rate, 0.0) + flops * self.counts[template] * self.passes
         return total
 
     def summary(self) -> Summary:
@@ -99,40 +109,45 @@ def formats_of(deployment: Deployment) -> Formats:
 def layout_of(parallel: Parallel) -> Layout:
     """The model room's layout for a scenario's parallel sizes."""
     p = parallel
-    return Layout(tp=p.tp, dp=p.dp, pp=p.pp, cp=p.cp, dcp=p.dcp, ep=p.ep, redundant_experts=p.redundant_experts)
+    sizes = {"tp": p.tp, "dp": p.dp, "pp": p.pp, "cp": p.cp, "dcp": p.dcp, "ep": p.ep}
+    return Layout(**sizes, sequence_parallel=p.sequence_parallel, redundant_experts=p.redundant_experts)
 
 
-def options_of(deployment: Deployment, phase: str) -> Options:
-    """Execution choices of a phase."""
+def options_of(deployment: Deployment, phase: str, layout: Layout) -> Options:
+    """Execution choices of a phase. ProfileError: expert loads that do not fit the model."""
     scenario = deployment.scenario
-    drafts = scenario.speculative.num_speculative_tokens if scenario.speculative else 0
     domain = min(deployment.system.scale_up.scope * deployment.ranks_per_device, scenario.num_devices)
     return Options(
-        mtp_passes=drafts if phase == "decode" and deployment.model.mtp is not None else 0,
-        exchange=scenario.exchange if phase == "prefill" or scenario.exchange == "low_latency" else "auto",
+        mtp_passes=scenario.drafts if phase != "prefill" and deployment.model.mtp is not None else 0,
+        exchange=scenario.exchange if phase != "decode" or scenario.exchange == "low_latency" else "auto",
         ranks_per_node=domain,
         imbalance=scenario.expert_imbalance,
+        expert_loads=expert_loads(deployment, layout),
         fusions=deployment.runtime.fusions,
         overlap="two_batch" if scenario.overlap == "two_micro_batch" else "none",
     )
 
 
-def shape_of(
-    deployment: Deployment, phase: Prefill | Decode, batch: Dim | None = None, context: Dim | None = None
-) -> StepShape:
-    """Step shape of one attention rank; ``batch`` and ``context`` replace the scenario's (arrays sweep at once)."""
+def shape_of(deployment: Deployment, phase: Phase, batch: Dim | None = None, context: Dim | None = None) -> StepShape:
+    """Step shape of one attention rank; ``batch`` and ``context`` replace the scenario's (arrays sweep at once).
+
+    A chunked prefill counts whole, as if it were one step.
+    """
+    if isinstance(phase, Mixed):
+        chunk = phase.prefill
+        rows = StepShape("prefill", chunk.batch, chunk.tokens, chunk.prefix_len + chunk.tokens)
+        return mixed(shape_of(deployment, phase.decode), rows)
     if isinstance(phase, Prefill):
         isl = phase.isl if context is None else context
         return StepShape("prefill", phase.batch if batch is None else batch, isl - phase.prefix_len, isl)
-    drafts = deployment.scenario.speculative.num_speculative_tokens if deployment.scenario.speculative else 0
-    tokens = 1 + drafts
+    drafts = deployment.scenario.drafts
     kv_len = (phase.context if context is None else context) + drafts
-    return StepShape("decode", phase.batch if batch is None else batch, tokens, kv_len)
+    return StepShape("decode", phase.batch if batch is None else batch, 1 + drafts, kv_len)
 
 
 def run_step(
     deployment: Deployment,
-    phase: Prefill | Decode,
+    phase: Phase,
     shape: StepShape | None = None,
     machine: Machine | None = None,
 ) -> Step:
@@ -141,76 +156,104 @@ def run_step(
     Sparse attention may run a prefill as masked dense attention (short prompts) or over gathered keys (long ones); a sweep
     that needs both forms is cut by ``forms_of``. ProfileError: the layout or the formats do not fit the model.
     """
-    return min(forms_of(deployment, phase, shape, machine), key=lambda s: float(np.sum(np.asarray(s.seconds))))
+    shape = shape or shape_of(deployment, phase)
+    machine = machine or Machine(deployment.device, deployment.system, deployment.runtime.name)
+    known: dict[Hashable, NodeCost] = {}
+    options = _attention_forms(deployment, phase, shape)
+    if len(options) > 1 and np.ndim(shape.kv_len) == 0 and _folds(deployment, phase):
+        options = [min(options, key=lambda o: _folded_seconds(deployment, phase, shape, machine, o, known))]
+    steps = [_step(deployment, phase, shape, machine, o, known) for o in options]
+    return min(steps, key=lambda s: float(np.sum(np.asarray(s.seconds))))
+
+
+def _folds(deployment: Deployment, phase: Phase) -> bool:
+    """Whether the folded graph tells the step time: one pipeline stage, prompts whole, no second micro-batch."""
+    layout = deployment.scenario.layout(phase)
+    return layout.pp == layout.cp == 1 and deployment.scenario.overlap == "none"
+
+
+def _folded_seconds(
+    deployment: Deployment,
+    phase: Phase,
+    shape: StepShape,
+    machine: Machine,
+    options: Options,
+    known: dict[Hashable, NodeCost],
+) -> float:
+    layout = layout_of(deployment.scenario.layout(phase))
+    try:
+        graph = folded_graph_of(deployment.model, shape, layout, formats_of(deployment), options)
+    except ValueError as error:
+        raise fail(f"scenario {deployment.scenario.name}", 0, "parallel", str(error)) from None
+    return float(np.sum(step_seconds(graph, graph_costs(graph, machine, known))))
 
 
 def forms_of(
     deployment: Deployment,
-    phase: Prefill | Decode,
+    phase: Phase,
     shape: StepShape | None = None,
     machine: Machine | None = None,
 ) -> list[Step]:
     """The step in every form of attention its engine may choose (one, or two for a prefill of a sparse-attention model)."""
     shape = shape or shape_of(deployment, phase)
     machine = machine or Machine(deployment.device, deployment.system, deployment.runtime.name)
-    options = options_of(deployment, shape.phase)
+    known: dict[Hashable, NodeCost] = {}
+    return [_step(deployment, phase, shape, machine, o, known) for o in _attention_forms(deployment, phase, shape)]
+
+
+def _attention_forms(deployment: Deployment, phase: Phase, shape: StepShape) -> list[Options]:
+    kind = "mixed" if shape.groups else shape.phase
+    options = options_of(deployment, kind, layout_of(deployment.scenario.layout(phase)))
     choices = [options]
     if shape.phase == "prefill" and any(layer.mixer.startswith("mla_dsa") for layer in deployment.model.sequence()):
-        choices.append(replace(options, masked_mha_below=int(np.max(np.asarray(shape.kv_len)))))
-    return [_step(deployment, phase, shape, machine, o) for o in choices]
+        longest = max(int(np.max(np.asarray(s.kv_len))) for s in (*shape.groups, shape))
+        choices.append(replace(options, masked_mha_below=longest))
+    return choices
 
 
 def _step(
-    deployment: Deployment, phase: Prefill | Decode, shape: StepShape, machine: Machine, options: Options
+    deployment: Deployment,
+    phase: Phase,
+    shape: StepShape,
+    machine: Machine,
+    options: Options,
+    known: dict[Hashable, NodeCost],
 ) -> Step:
     scenario = deployment.scenario
     layout = layout_of(scenario.layout(phase))
     try:
-        graph = graph_of(deployment.model, shape, layout, formats_of(deployment), options)
+        count = micro_batches(layout.pp, shape)
+        graph = graph_of(deployment.model, part_of(shape, count), layout, formats_of(deployment), options)
     except ValueError as error:
         raise fail(f"scenario {scenario.name}", 0, "parallel", str(error)) from None
-    costs = graph_costs(graph, machine)
+    costs = graph_costs(graph, machine, known)
     counts: dict[int, int] = {}
     for node in graph.nodes:
         counts[node.template] = counts.get(node.template, 0) + 1
     links = {t: tuple(link.id for link in c.links) for t, c in costs.items() if c.links}
     program, durations = program_of(graph, {t: c.cost.seconds for t, c in costs.items()}, links)
-    replayed = makespans(program, durations) / PS_PER_SECOND
-    return Step(shape.phase, shape, graph, costs, counts, program, durations, replayed, _host(deployment, shape))
-
-
-def graph_of(model: Model, shape: StepShape, layout: Layout, formats: Formats, options: Options) -> Graph:
-    """The built graph; one of plain integer sizes is built once and shared by all devices that run it."""
-    sizes = (shape.batch, shape.q_len, shape.kv_len)
-    if all(isinstance(s, int) for s in sizes):
-        return _built(model, shape.phase, *sizes, layout, formats, options)  # type: ignore[arg-type]
-    return build(model, shape, layout, formats, options)
-
-
-@lru_cache(maxsize=8)
-def _built(
-    model: Model,
-    phase: Literal["prefill", "decode"],
-    batch: int,
-    q_len: int,
-    kv_len: int,
-    layout: Layout,
-    formats: Formats,
-    options: Options,
-) -> Graph:
-    return build(model, StepShape(phase, batch, q_len, kv_len), layout, formats, options)
+    run = (shape.phase, shape, graph, costs, counts, program, durations)
+    host = _host(deployment, shape)
+    if layout.pp == 1:
+        return Step(*run, makespans(program, durations) / PS_PER_SECOND, host)
+    stages = stage_seconds(graph, program, durations, layout.pp)
+    return Step(*run, step_time(shape.phase, stages, count), host, count, stages)
 
 
 def _host(deployment: Deployment, shape: StepShape) -> Number:
     host = deployment.runtime.host
     if host is None:
         return 0.0
-    return host.step + host.sequence * np.asarray(shape.batch, dtype=np.float64)
+    return host.step + host.sequence * np.asarray(shape.requests, dtype=np.float64)
 
 
-def step_energy(step: Step, device: Device, ranks_per_device: int) -> Energy:
-    """Joules of one device over the step: its ranks work alike and share its idle and active draw."""
-    busy = np.minimum(step.total("seconds"), step.seconds)
+def step_energy(step: Step, device: Device, ranks_per_device: int, share: Number = 1.0) -> Energy:
+    """Joules of one device over the step: its ranks work alike and share its idle and active draw.
+
+    share: of the step's time that is its own (below 1 where the next step starts before it ends).
+    """
+    seconds = step.seconds * share
+    busy = np.minimum(step.total("seconds"), seconds)
     flops = {rate: f * ranks_per_device for rate, f in step.matmul_flops().items()}
     traffic = step.total("hbm") * ranks_per_device
-    return device_energy(device.power, step.seconds, busy, traffic, device.memory.bandwidth, flops, peak_flops(device))
+    return device_energy(device.power, seconds, busy, traffic, device.memory.bandwidth, flops, peak_flops(device))

@@ -52,7 +52,7 @@ def decode_table(
 
 
 def prefill_table(deployment: Deployment, layout: Layout, formats: Formats, machine: Machine) -> PrefillTable:
-    """Prefill steps of one prompt chunk a rank."""
+    """Prefill steps of one prompt chunk a rank; sparse attention over gathered keys, as the engines run it."""
     count = int(np.log2(LARGEST_PREFILL / SMALLEST_PREFILL)) + 1
     tokens = np.asarray(SMALLEST_PREFILL * 2.0 ** np.arange(count), dtype=np.float64)
     pasts = np.array(PASTS, dtype=np.float64)

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 
 from simulator.economics.money import usd_per_mtok
+from simulator.models.step import StepShape
 from simulator.ops.tensor import Number
 from simulator.profiles.errors import ProfileError, fail
-from simulator.profiles.scenario import Decode, Prefill
+from simulator.profiles.scenario import Mixed, Phase, Prefill
 from simulator.study.axes import RETARGETING, Axes, Axis, parse_axes
+from simulator.study.chunks import chunk_steps, summed
 from simulator.study.compare import first_deployment
 from simulator.study.deployment import Deployment, deploy
 from simulator.study.memory_use import rank_bytes, usable_bytes
 from simulator.study.node_cost import Machine
+from simulator.study.phase_steps import chosen, chunk_forms, elapsed
 from simulator.study.rows import Row
 from simulator.study.step import Step, forms_of, shape_of, step_energy
 
@@ -83,27 +86,29 @@ def _columns(
 ) -> dict[str, Number | str | None]:
     sizes = {a.path: _integers(a, [c[i] for c in combinations]) for i, a in enumerate(axes)}
     machine = Machine(deployment.device, deployment.system, deployment.runtime.name)
-    phases = deployment.scenario.phases
     columns: dict[str, Number | str | None] = {
         "device": deployment.device.name,
         "model": deployment.model.name,
         "num_devices": deployment.num_devices,
     }
-    for phase in (phases.prefill, phases.decode):
-        if phase is not None:
-            columns |= phase_columns(deployment, phase, sizes, machine)
+    for phase in deployment.scenario.phases.named().values():
+        columns |= phase_columns(deployment, phase, sizes, machine)
     return columns | {"cost_basis": deployment.prices.name}
 
 
 def phase_columns(
-    deployment: Deployment, phase: Prefill | Decode, sizes: Mapping[str, np.ndarray], machine: Machine
+    deployment: Deployment, phase: Phase, sizes: Mapping[str, np.ndarray], machine: Machine
 ) -> dict[str, Any]:
     """Row columns of one phase; ``sizes`` holds arrays by canonical path. Each point takes the faster form of attention."""
-    prefill = isinstance(phase, Prefill)
-    where = "phases.prefill" if prefill else "phases.decode"
-    batch = sizes.get(f"{where}.batch")
-    context = sizes.get("phases.prefill.isl" if prefill else "phases.decode.context")
-    forms = forms_of(deployment, phase, shape_of(deployment, phase, batch, context), machine)
+    if isinstance(phase, Mixed):
+        whole = shape_of(deployment, phase)
+    else:
+        where = "phases.prefill" if isinstance(phase, Prefill) else "phases.decode"
+        context = sizes.get("phases.prefill.isl" if isinstance(phase, Prefill) else "phases.decode.context")
+        whole = shape_of(deployment, phase, sizes.get(f"{where}.batch"), context)
+    if isinstance(phase, Prefill) and phase.chunk is not None:
+        return _chunked_columns(deployment, phase, whole, phase.chunk, machine)
+    forms = forms_of(deployment, phase, whole, machine)
     columns = [_step_columns(deployment, phase, step) for step in forms]
     best = np.argmin(np.stack(np.broadcast_arrays(*[np.asarray(s.seconds) for s in forms])), axis=0)
     return {
@@ -112,36 +117,71 @@ def phase_columns(
     }
 
 
-def _step_columns(deployment: Deployment, phase: Prefill | Decode, step: Step) -> dict[str, Any]:
-    dp, n = deployment.scenario.layout(phase).dp, deployment.num_devices
-    tokens = _tokens(deployment, phase, step) * dp
-    rate = tokens / step.seconds / n
+def _chunked_columns(
+    deployment: Deployment, phase: Prefill, whole: StepShape, chunk: int, machine: Machine
+) -> dict[str, Any]:
+    """Columns of a prefill in chunks: all chunks of all points are costed at once."""
+    cut = chunk_steps(whole.batch, whole.kv_len, phase.prefix_len, chunk)
+    forms, best = chunk_forms(deployment, phase, machine, cut)
+    seconds = elapsed(forms, best, cut)
+    share = (seconds / summed(chosen(best, [f.seconds for f in forms]), cut))[cut.point]
+    energies = [step_energy(f, deployment.device, deployment.ranks_per_device, share).total for f in forms]
+    joules = summed(chosen(best, energies), cut)
+    fits = rank_bytes(deployment, phase, whole, cut.shape) <= usable_bytes(deployment)
+    columns = _columns_of(deployment, phase, whole, seconds, joules, np.asarray(fits))
+    return columns | {"prefill_chunks": summed(1.0, cut).astype(np.int64)}
+
+
+def _step_columns(deployment: Deployment, phase: Phase, step: Step) -> dict[str, Any]:
     energy = step_energy(step, deployment.device, deployment.ranks_per_device).total
+    fits = np.asarray(rank_bytes(deployment, phase, step.shape, step.shape) <= usable_bytes(deployment))
+    return _columns_of(deployment, phase, step.shape, step.seconds, energy, fits)
+
+
+def _columns_of(
+    deployment: Deployment, phase: Phase, shape: StepShape, seconds: Number, joules: Number, fits: np.ndarray
+) -> dict[str, Any]:
+    """seconds and joules (of one device) of the phase; shape: what an attention rank does in it."""
+    dp, n = deployment.scenario.layout(phase).dp, deployment.num_devices
+    if isinstance(phase, Mixed):
+        return {"mixed_step_ms": seconds * 1e3, "mixed_fits": fits} | _mixed_rates(deployment, phase, seconds)
+    tokens = _tokens(deployment, phase, shape) * dp
+    rate = tokens / seconds / n
     price = usd_per_mtok(deployment.usd_per_device_hour, rate)
-    fits = np.asarray(rank_bytes(deployment, phase, step) <= usable_bytes(deployment))
     if isinstance(phase, Prefill):
         return {
-            "ttft_ms": step.seconds * 1e3,
+            "ttft_ms": seconds * 1e3,
             "input_tok_s_per_dev": rate,
             "usd_per_mtok_input": price,
-            "j_per_input_tok": energy * n / tokens,
+            "j_per_input_tok": joules * n / tokens,
             "prefill_fits": fits,
         }
     return {
-        "tpot_ms": step.seconds * np.asarray(step.shape.batch) * dp / tokens * 1e3,
+        "tpot_ms": seconds * np.asarray(shape.batch) * dp / tokens * 1e3,
         "output_tok_s_per_dev": rate,
         "usd_per_mtok_output": price,
-        "j_per_output_tok": energy * n / tokens,
+        "j_per_output_tok": joules * n / tokens,
         "decode_fits": fits,
     }
 
 
-def _tokens(deployment: Deployment, phase: Prefill | Decode, step: Step) -> Number:
+def _mixed_rates(deployment: Deployment, phase: Mixed, seconds: Number) -> dict[str, Any]:
+    """Tokens of a mixed step by kind, where no phase of its own says."""
+    phases, per_device = deployment.scenario.phases, deployment.scenario.layout(phase).dp / deployment.num_devices
+    found: dict[str, Any] = {}
+    if phases.prefill is None:
+        found["input_tok_s_per_dev"] = phase.prefill.new_tokens * per_device / seconds
+    if phases.decode is None:
+        found["tpot_ms"] = seconds / deployment.scenario.kept * 1e3
+        found["output_tok_s_per_dev"] = phase.decode.batch * deployment.scenario.kept * per_device / seconds
+    return found
+
+
+def _tokens(deployment: Deployment, phase: Phase, shape: StepShape) -> Number:
     """Tokens one attention rank produces in the step."""
     if isinstance(phase, Prefill):
-        return np.asarray(step.shape.tokens, dtype=np.float64)
-    speculative = deployment.scenario.speculative
-    return np.asarray(step.shape.batch, dtype=np.float64) * (speculative.acceptance_length if speculative else 1.0)
+        return np.asarray(shape.tokens, dtype=np.float64)
+    return np.asarray(shape.batch, dtype=np.float64) * deployment.scenario.kept
 
 
 def _integers(axis: Axis, values: list[str]) -> np.ndarray:

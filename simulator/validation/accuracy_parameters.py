@@ -50,7 +50,7 @@ def stack_values() -> list[Parameters]:
 
 def _of(runtime: str, family: str, path: Path) -> Parameters:
     entries = kernel_file.entries(path)
-    kinds = [f.kind for place, f in kernel_file.figures_in(path).items() if ".values." in place]
+    kinds = [f.kind for f in kernel_file.written_in(path).values()]
     sizes = [len(e.values) for e in entries] + [len(o.values) for e in entries for o in e.architectures.values()]
     return Parameters(runtime, family, len(entries), max(sizes), len(kinds), kinds.count(CALIBRATED))
 
@@ -73,7 +73,7 @@ def fitted_numbers() -> tuple[int, int]:
             if field.startswith("efficiencies.") and figure.kind == CALIBRATED:
                 hardware.add((figure.file, figure.line))
     for _, _, path in _files():
-        for place, figure in kernel_file.figures_in(path).items():
-            if ".values." in place and figure.kind == CALIBRATED:
+        for place, figure in kernel_file.written_in(path).items():
+            if figure.kind == CALIBRATED:
                 stack.add((figure.file, figure.line, place))
     return len(hardware), len(stack)

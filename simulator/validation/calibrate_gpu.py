@@ -20,7 +20,6 @@ def fit_matrix(folder: Path, split: Split, rounds: int = 8) -> FitResult:
     wanted = {f.key: _slot(f) for _, figures in test for f in figures}
     batch, free = gpu_matmul.collect(data, [~m for m in masks])
     others = {f.key: _slot(f) for f in free}
-    entries = {k: _entry(s) for s in (*batch, *(s for part, _ in test for s in part)) for k in s.values.values()}
     seen = {_entry(s) for s in batch}
     batch, free = [s for s in batch if s.depends_on() & set(wanted)], [f for f in free if f.key in wanted]
     counts = gpu_matmul.rows_behind(batch)
@@ -31,7 +30,9 @@ def fit_matrix(folder: Path, split: Split, rounds: int = 8) -> FitResult:
         for sample in samples:
             before, after = sample.predict({}), sample.predict(values)
             held_rows = rows.table.iloc[sample.rows.index]
-            known = split.knows(sample.values.values(), fitted, seen, entries.__getitem__)
+            # a value may serve several kernels: what counts is whether this one was seen
+            places = dict.fromkeys(sample.values.values(), _entry(sample))
+            known = split.knows(places, fitted, seen, places.__getitem__)
             parts.append(scored(held_rows, rows.family, sample.seconds, before, after, known))
     return FitResult(
         gathered(parts), tuple(fitted_figure(f.figure, f.name, fitted[f.key], counts[f.key]) for f in free)

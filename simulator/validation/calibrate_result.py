@@ -139,8 +139,8 @@ def fitted_figure(figure: Figure, name: str, value: float, rows: int) -> FittedF
     if "runtimes" in Path(figure.file).parts:
         lines = {
             f.line: at
-            for at, f in kernel_file.figures_in(Path(figure.file)).items()
-            if f.file == figure.file and at.endswith(f".{name}")
+            for at, f in kernel_file.written_in(Path(figure.file)).items()
+            if f.file == figure.file and (at.startswith("shared.") or at.endswith(f".{name}"))
         }
         place = lines[figure.line]
     return FittedFigure(figure.file, place, figure.unit, figure.value, value, rows)

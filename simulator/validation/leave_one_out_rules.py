@@ -7,28 +7,33 @@ from simulator.validation.calibrate_result import Slot, Unknown
 
 FLOORS = frozenset(
     "launch_floor module_floor host_floor host_long long_floor start kernel_start cube_start mixed_start vector_start "
-    "attention_start task_start sparse_start quantize_start split_combine split_k_start host_dispatch latency".split()
+    "attention_start task_start sparse_start quantize_start split_combine split_k_start host_dispatch latency "
+    "row_start extra_start stage_start epilogue_start".split()
 )
 """Fixed times of a launch: a micro-benchmark gives them on the day a device arrives."""
+
+CACHE_RATES = frozenset({"l2_read"})
+"""Read rate of the last-level cache: micro-benchmarked too (35 to 37 B/clk and SM on A100 and H100, 47 to 60 on B300)."""
 
 FEED_RATES = frozenset({"operand_feed", "epilogue", "block_stream"})
 """Bytes per clock that feed the tensor cores: they follow the tensor rate from one generation to the next."""
 
-PENALTIES = frozenset({"misaligned", "eight_bit_stream"})
-"""Shares lost to a layout; a new generation is taken without them."""
+PENALTIES = {"misaligned": 0.0, "eight_bit_stream": 1.0}
+"""What a layout costs, and the value at which it costs nothing; a new generation is taken without them."""
 
 
 def new_generation(device: str, neighbour: str) -> Unknown:
     """Figures of ``device``'s generation, with efficiencies of ``neighbour``'s.
 
-    Floors and figures that no fit made keep their value, feed rates scale with the tensor rate, penalties are neutral.
+    Floors, cache rates and figures that no fit made keep their value, feed rates scale with the tensor rate, penalties
+    are neutral.
     """
     own, other = load_device(device), load_device(neighbour)
     figures = figures_of(device)
     ratio = _tensor_rate(device) / _tensor_rate(neighbour)
 
     def unknown(slot: Slot) -> float | None:
-        if slot.name in FLOORS:
+        if slot.name in FLOORS | CACHE_RATES:
             return slot.present
         if slot.architecture != own.architecture:
             return None
@@ -36,7 +41,7 @@ def new_generation(device: str, neighbour: str) -> Unknown:
         if figure is None or figure.kind != "calibrated":
             return slot.present
         if slot.name in PENALTIES:
-            return 1.0
+            return PENALTIES[slot.name]
         value = float(getattr(other.efficiencies, slot.name))
         return value * ratio if slot.name in FEED_RATES else value
 

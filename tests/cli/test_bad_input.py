@@ -111,6 +111,55 @@ def test_expert_parallel_larger_than_experts():
     one_line(silicast("run", "deepseek-v3.2-chat", "--set", "system=gb200-nvl72", *options), "512", "256")
 
 
+MIXED = "\n  mixed: {decode: {batch: 32, context: 4096}, prefill: {batch: 1, tokens: 2048, prefix_len: 4096}}"
+
+
+def test_a_mixed_step_runs(scenario):
+    assert silicast("run", scenario(SCENARIO + MIXED), "--format", "json").status == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("tokens: 2048", "tokens: 0", ("mine.yaml:11", "phases.mixed.prefill.tokens", "at least 1, not 0")),
+        ("tokens: 2048", "tokens: 2 K", ("mine.yaml:11", "phases.mixed.prefill.tokens", "'2 K'", "a whole number")),
+        ("tokens: 2048, ", "", ("mine.yaml:11", "phases.mixed.prefill.tokens", "missing")),
+        ("tokens: 2048", "token: 2048", ("phases.mixed.prefill.token", "did you mean 'tokens'")),
+        ("prefix_len: 4096", "prefix_len: -1", ("mine.yaml:11", "phases.mixed.prefill.prefix_len", "-1")),
+        (
+            "context: 4096}, prefill",
+            "context: 4096, parallel: {tp: 8}}, prefill",
+            ("phases.mixed.decode", "one layout"),
+        ),
+    ],
+)
+def test_a_wrong_mixed_step(scenario, old, new, words):
+    one_line(silicast("run", scenario((SCENARIO + MIXED).replace(old, new))), *words)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("  prefill: {batch: 1, isl: 4096, chunk: 0}", ("mine.yaml:10", "phases.prefill.chunk", "at least 1, not 0")),
+        ("  prefill: {batch: 1, isl: 4096, chunk: half}", ("mine.yaml:10", "phases.prefill.chunk", "a whole number")),
+        (
+            "speculative: {num_speculative_tokens: 2}",
+            ("mine.yaml:10", "speculative", "acceptance_length or acceptance_rate"),
+        ),
+        (
+            "speculative: {num_speculative_tokens: 2, acceptance_length: 2, acceptance_rate: 0.5}",
+            ("mine.yaml:10", "speculative.acceptance_rate", "give one of the two"),
+        ),
+        (
+            "speculative: {num_speculative_tokens: 2, acceptance_rate: 80}",
+            ("mine.yaml:10", "speculative.acceptance_rate", "0 .. 1", "80"),
+        ),
+    ],
+)
+def test_wrong_chunks_and_speculation(scenario, line, words):
+    one_line(silicast("run", scenario(SCENARIO + line)), *words)
+
+
 def test_empty_file(scenario):
     one_line(silicast("run", scenario("")), "mine.yaml")
 

@@ -70,6 +70,9 @@ MATRIX: dict[str, Callable[[Fields], Term]] = {
         x["m"], x["n"], x["k"], "fp8_block", "fp8_block_weight", rate="fp8", quantizes_a=True
     ),
     "grouped_matmul": lambda x: GroupedMatmul(x["rows"], 256, x["active"], x["n"], x["k"]),
+    "uneven_groups": lambda x: GroupedMatmul(
+        x["rows"], 256, x["active"], x["n"], x["k"], spread=np.log2(x["kv_heads"])
+    ),
     "decode": lambda x: Attention(x["batch"], x["few"], x["keys"], x["heads"], x["kv_heads"], 128, 128),
     "prefill": lambda x: Attention(x["batch"], x["new"], x["keys"], x["heads"], x["kv_heads"], 128, 128),
     "window": lambda x: Attention(x["batch"], x["new"], x["keys"], x["heads"], x["kv_heads"], 128, 128, window=128),

@@ -126,14 +126,20 @@ def test_layers_of_one_kind_share_templates() -> None:
     assert len(graph.templates()) < 160
 
 
-def test_multi_token_prediction_adds_one_layer_and_a_head() -> None:
-    """V3 report: a module is eh_proj, one layer and the shared head."""
-    m = model("deepseek-v3")
-    step = StepShape("decode", 8, 2, 1024)
-    with_module, without = (build(m, step, options=Options(mtp_passes=n)) for n in (1, 0))
+@pytest.mark.parametrize("drafts", [1, 2, 4])
+def test_a_draft_pass_is_one_layer_and_a_head(drafts: int) -> None:
+    """V3 report: a module is eh_proj, one layer and the shared head.
+
+    The first pass takes 1 + k tokens of a request, each of the others one; every pass chooses one token.
+    """
+    m, batch, context = model("deepseek-v3"), 8, 1024
+    step = StepShape("decode", batch, 1 + drafts, context)
+    with_module, without = (build(m, step, options=Options(mtp_passes=n)) for n in (drafts, 0))
     layer = closed_forms.mixer_matrices(m, "mla") + closed_forms.ffn_matrices(m, "moe")[1]
-    linear = 16 * 2 * (2 * m.hidden_size**2 + layer + m.vocab_size * m.hidden_size)
-    pairs = 8 * (1023 + 1024) * closed_forms.pair_flops(m, "mla", True)
+    tokens = batch * (1 + drafts + drafts - 1)
+    linear = tokens * 2 * (2 * m.hidden_size**2 + layer) + drafts * batch * 2 * m.vocab_size * m.hidden_size
+    seen = sum(context - i for i in range(1 + drafts)) + sum(context + i for i in range(1, drafts))
+    pairs = batch * seen * closed_forms.pair_flops(m, "mla", True)
     assert flops(with_module) - flops(without) == pytest.approx(linear + pairs, rel=1e-9)
 
 

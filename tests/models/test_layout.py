@@ -25,6 +25,7 @@ def test_expert_sizes_are_derived() -> None:
         ("deepseek-v3", Layout(dp=4, ep=3), "ep=3 must divide the 4 ranks"),
         ("deepseek-v3", Layout(dp=512, ep=512), "exceeds its 256 expert slots"),
         ("deepseek-v3", Layout(dp=144, ep=144), "nearest redundant_experts=32"),
+        ("deepseek-v3", Layout(tp=8, redundant_experts=8), "redundant_experts=8 need expert parallelism; ep=1"),
         ("deepseek-v3", Layout(tp=8, ep=2, moe_tp=2), "ep x moe_tp = 2 x 2 must equal dp x cp x tp = 1 x 1 x 8"),
         ("deepseek-v3", Layout(dp=3), "moe_tp=3 must divide the expert width 2048"),
     ],

@@ -40,6 +40,8 @@ def test_all_checks_of_a_family_pass(tiny) -> None:  # type: ignore[no-untyped-d
     ids = {c.id for c in checks}
     assert {"D1", "D2", "D3", "D4", "N2", "N8"} <= ids
     assert ("N6" in ids) == (tiny.moe is not None)
+    assert {"N17", "N18"} - ids == ({"N17"} if tiny.blocks else set())
+    assert ("N19" in ids) == (tiny.mtp is not None)
 
 
 def test_operators_do_what_they_declare() -> None:

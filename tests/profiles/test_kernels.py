@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.profiles import NoKernelError, ProfileError, load_kernels, load_runtime
+from simulator.profiles import NoKernelError, ProfileError, kernel_file, load_kernels, load_runtime
 from simulator.profiles.check import check, check_file
 from simulator.profiles.kernels import canonical_runtime, families
 
@@ -41,6 +41,25 @@ def test_the_first_kernel_that_matches_wins(stack: Path) -> None:
     assert torch.traits == {"split_k": True}
     assert table.select("blackwell", dtype="fp16", kernel="torch_flow", tp=8).values == {"launch_floor": 1.9e-6}
     assert table.select("hopper", dtype="fp8").values == {"launch_floor": 3e-6, "share": 0.5}
+
+
+def test_overrides_of_kin_hold_until_a_nearer_one_replaces_them(stack: Path) -> None:
+    value = "{{value: {} us, kind: calibrated, source: fit}}".format
+    (stack / "kin.yaml").write_text(
+        "sources: {fit: a fit}\n"
+        "kernels:\n"
+        f"  - values: {{launch_floor: {value(9)}, block_fixed: {value(9)}, side: {value(9)}}}\n"
+        "    architectures:\n"
+        f"      ampere: {{traits: {{max_splits: 1}}, values: {{launch_floor: {value(3)}, block_fixed: {value(3)}}}}}\n"
+        f"      ada: {{values: {{launch_floor: {value(2)}}}}}\n"
+        "      blackwell_rtx: {traits: {max_splits: 64}}\n"
+    )
+    table = load_kernels("mystack", "kin")
+    assert table.select("hopper").values == pytest.approx({"launch_floor": 9e-6, "block_fixed": 9e-6, "side": 9e-6})
+    ada, rtx = table.select("ada"), table.select("blackwell_rtx")
+    assert ada.values == rtx.values == pytest.approx({"launch_floor": 2e-6, "block_fixed": 3e-6, "side": 9e-6})
+    assert ada.traits == {"max_splits": 1}
+    assert rtx.traits == {"max_splits": 64}
 
 
 def test_a_fact_that_is_not_given_does_not_match(stack: Path) -> None:
@@ -144,3 +163,34 @@ def test_a_runtime_answers_to_its_other_names(stack: Path) -> None:
     assert load_runtime("TensorRT-LLM").name == "trtllm"
     with pytest.raises(ProfileError, match="unknown runtime 'vlm', did you mean 'vllm'"):
         load_runtime("vlm")
+
+
+SHARED = """\
+sources: {fit: a fit}
+shared:
+  node: {value: 2 us, kind: calibrated, source: fit, rows: 7}
+kernels:
+  - match: {dtype: fp8}
+    values: {launch_floor: node}
+    architectures: {blackwell: {values: {quantize_start: node}}}
+  - values: {launch_floor: node, share: {value: "0.5", kind: estimated, source: fit}}
+"""
+
+
+def test_kernels_may_name_one_shared_figure(stack: Path) -> None:
+    path = stack / "testfamily.yaml"
+    path.write_text(SHARED)
+    table = load_kernels("mystack", "testfamily")
+    assert table.select("hopper", dtype="fp8").values == {"launch_floor": 2e-6}
+    assert table.select("blackwell", dtype="fp8").values == {"launch_floor": 2e-6, "quantize_start": 2e-6}
+    assert table.select("hopper", dtype="bf16").values == {"launch_floor": 2e-6, "share": 0.5}
+    assert {f.line for at, f in table.figures().items() if "share" not in at.rpartition(".")[2]} == {3}
+    assert set(kernel_file.written_in(path)) == {"shared.node", "kernels.1.values.share"}
+
+
+def test_a_shared_figure_that_is_not_there_is_named(stack: Path) -> None:
+    path = stack / "testfamily.yaml"
+    path.write_text(SHARED.replace("launch_floor: node,", "launch_floor: nodes,"))
+    faults = [f for f in check_file(path) if "no shared figure" in f.message]
+    assert [f.line for f in faults] == [8]
+    assert "node" in faults[0].allowed

@@ -148,6 +148,41 @@ def test_a_bad_file_is_refused_with_its_line(scenario_file: Path, old: str, new:
     assert any(says in str(f) for f in error.value.faults), str(error.value)
 
 
+K3 = {"num_speculative_tokens": "3"}
+MIXED = {
+    "phases.mixed.decode.batch": "16",
+    "phases.mixed.decode.context": "4096",
+    "phases.mixed.prefill.batch": "1",
+    "phases.mixed.prefill.chunk": "2048",
+}
+
+
+def test_steps_beyond_one_prefill_and_one_decode(own: Path, tmp_path: Path) -> None:
+    scenario = load_scenario("small", MIXED | {"max_num_batched_tokens": "512", "acceptance_rate": "0.5"} | K3)
+    mixed, prefill = scenario.phases.mixed, scenario.phases.prefill
+    assert mixed is not None
+    assert prefill is not None
+    assert (mixed.decode.batch, mixed.prefill.tokens, mixed.prefill.prefix_len) == (16, 2048, 0)
+    assert prefill.chunk == 512
+    assert (scenario.drafts, scenario.kept) == (3, 1.875)
+    path = tmp_path / "resolved.yaml"
+    path.write_text(dump(scenario))
+    assert load_scenario(path) == scenario
+    assert load_scenario(path, {"acceptance_length": "2"}).kept == 2
+
+
+def test_batch_and_context_mean_the_mixed_step_where_nothing_else_decodes(scenario_file: Path) -> None:
+    text = scenario_file.read_text()
+    start = text.index("phases:")
+    rest = text[text.index("\n", text.index("decode:")) :]
+    mixed = "phases:\n  mixed: {decode: {batch: 4, context: 100}, prefill: {batch: 1, tokens: 64}}"
+    scenario_file.write_text(text[:start] + mixed + rest)
+    found = load_scenario("small", {"batch": "8", "context": "2000"}).phases
+    assert found.decode is None
+    assert found.mixed is not None
+    assert (found.mixed.decode.batch, found.mixed.decode.context) == (8, 2000)
+
+
 def test_a_dumped_scenario_reads_back_equal(own: Path, tmp_path: Path) -> None:
     scenario = load_scenario("small", {"tp": "4", "num_speculative_tokens": "3", "acceptance_length": "2.5"})
     path = tmp_path / "resolved.yaml"

@@ -19,7 +19,7 @@ LIMITS = {
     "mla": (12, 28),
     "dsa": (9, 32),
     "moe": (9, 32),
-    "elementwise": (9, 30),
+    "elementwise": (9, 32),
     "sparse_gather": (15, 60),
     "memcpy": (10, 25),
 }

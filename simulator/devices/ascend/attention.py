@@ -82,7 +82,8 @@ def attention_cost(term: Attention, device: Ascend, kernel: Kernel) -> Cost:
 
     T = start + max(rounds task, HBM) + serial min(...). task = hand-over + longest stage + serial x the other stages.
     Kernel values: extra_start, task_start, score_ops, mask_ops (on top, causal), rescale_ops, serial_stages, workspace,
-    stream_share (of the HBM rate).
+    stream_share (of the HBM rate), refined (score instructions left by each refinement beyond the second; trait
+    refinement counts them).
     """
     e, values = device.efficiencies, kernel.values
     t = tasks_of(term, kernel)
@@ -111,7 +112,9 @@ def _stages(term: Attention, t: Tasks, device: Ascend, kernel: Kernel) -> dict[s
     vectors = device.core.aiv / device.core.aic
     lanes = device.core.vector_op_per_clk * vectors * f
     masked = values.get("mask_ops", 0.0) if term.causal else 0.0
-    scores = t.rows * t.keys * (values.get("score_ops", e.score_ops) + masked * (hw.array(term.q_len) > 1))
+    # a kernel published at several steps of refinement needs a fixed share of the instructions after each
+    refined = values.get("refined", 1.0) ** max(float(kernel.traits.get("refinement", 0)) - 2.0, 0.0)
+    scores = t.rows * t.keys * (values.get("score_ops", e.score_ops) * refined + masked * (hw.array(term.q_len) > 1))
     rescale = t.blocks * t.rows * v * values.get("rescale_ops", e.rescale_ops)
     width = qk + (0.0 if term.kv_shared else v)
     load = t.keys * width * format_of(term.kv_dtype).bytes / hw.stream_rate(device)

@@ -64,8 +64,11 @@ def product_of(term: Matmul | GroupedMatmul) -> Product:
         count = np.ones_like(rows)
     else:
         m, each = _even(term)
-        m, each, n, k = np.broadcast_arrays(m, each, n, k)
-        shape, rows, count = n.shape, m.reshape(-1, 1), each.reshape(-1, 1)
+        relative = term.relative_rows() if isinstance(term, GroupedMatmul) else np.ones(1)
+        shape = np.broadcast_shapes(m.shape, each.shape, n.shape, k.shape, relative.shape[:-1])
+        parts = relative.shape[-1]
+        rows = np.broadcast_to(m[..., None] * relative, (*shape, parts)).reshape(-1, parts)
+        count = np.broadcast_to(each[..., None] / parts, (*shape, parts)).reshape(-1, parts)
     n, k = (np.broadcast_to(x, shape).ravel() for x in (n, k))
     return Product(rows, count, n, k, a, b, out, term.rate, shape)
 

@@ -90,12 +90,13 @@ def side_seconds(term: Attention, gpu: Gpu, kernel: Kernel) -> Floats:
     """Passes over q, k and v of the new tokens (split, rotate, cast, cache write) and casts of the cache.
 
     side_bytes: bytes moved per q, k, v element of the new tokens; cast_bytes: bytes per cached element where the kernel
-    converts the cache before use.
+    converts the cache before use (trait casts_cache, true unless stated).
     """
     v = kernel.values
+    cast = v.get("cast_bytes", 0.0) if kernel.traits.get("casts_cache", True) else 0.0
     new = floats(term.batch) * floats(term.q_len)
     stored = floats(term.qk_dim) + (0.0 if term.kv_shared else floats(term.v_dim))
     elements = new * (floats(term.heads) * floats(term.qk_dim) + floats(term.kv_heads) * stored)
     cached = floats(term.kv_bytes()) / format_of(term.kv_dtype).bytes
-    moved = elements * v.get("side_bytes", 0.0) + cached * v.get("cast_bytes", 0.0)
+    moved = elements * v.get("side_bytes", 0.0) + cached * cast
     return moved / (gpu.efficiencies.kv_stream * gpu.memory.bandwidth)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.devices.gpu.blocks import Floats, floats
-from simulator.devices.gpu.tiles import tensor_rate
+from simulator.devices.gpu.tiles import kept_share, tensor_rate
 from simulator.ops.work import Attention
 from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernels import Kernel
@@ -18,16 +18,18 @@ def row_tiles(kernel: Kernel, default: str) -> tuple[float, ...]:
     return tuple(float(rows) for rows in str(kernel.traits.get("row_tiles", default)).split())
 
 
-def issue_rate(term: Attention, gpu: Gpu, kernel: Kernel) -> Floats:
+def issue_rate(term: Attention, gpu: Gpu, kernel: Kernel) -> float:
     """FLOP per clock and SM that the two products of an attention kernel keep up.
 
     16-bit: attention_tensor of the peak. 8-bit products realise only a share (eight_bit_gain) of the extra rate,
     because the softmax between them does not speed up.
     """
-    base, peak = floats(tensor_rate(gpu, "bf16")), floats(tensor_rate(gpu, term.rate))
-    gain = 1.0 + kernel.values.get("eight_bit_gain", 0.3) * (peak / base - 1.0)
-    kept = base * gain * gpu.efficiencies.attention_tensor * kernel.values.get("tensor_ratio", 1.0)
-    return np.minimum(kept, peak * gpu.core.tensor_clock / gpu.core.max_clock)
+    base, peak = tensor_rate(gpu, "bf16"), tensor_rate(gpu, term.rate)
+    eff = gpu.efficiencies
+    gain = 1.0 + kernel.values.get("eight_bit_gain", 0.3) * eff.eight_bit_attention * (peak / base - 1.0)
+    kept = base * gain * eff.attention_tensor * kernel.values.get("tensor_ratio", 1.0)
+    share = min(kept_share(kept / peak, gpu), gpu.core.tensor_clock / gpu.core.max_clock)
+    return peak * share
 
 
 def tile_clocks(term: Attention, gpu: Gpu, kernel: Kernel, rows: object, keys: object) -> Floats:

@@ -41,7 +41,12 @@ def waves(blocks: object, slots: object) -> Floats:
 
 def stream_seconds(nbytes: object, gpu: Gpu, resident: object = 0.0) -> Floats:
     """Seconds to stream ``nbytes``, a share ``resident`` of it from L2 and the rest from device memory."""
-    eff = gpu.efficiencies
-    hbm = floats(eff.kv_stream) * gpu.memory.bandwidth
+    hbm = floats(gpu.efficiencies.kv_stream) * gpu.memory.bandwidth
     hit = floats(resident)
-    return floats(nbytes) * ((1.0 - hit) / hbm + hit / (eff.l2_to_hbm_rate * floats(gpu.memory.bandwidth)))
+    return floats(nbytes) * ((1.0 - hit) / hbm + hit / l2_rate(gpu))
+
+
+def l2_rate(gpu: Gpu) -> float:
+    """Bytes per second at which long reads leave L2: what its wires carry to all SMs, at least the memory's rate."""
+    wires = gpu.efficiencies.l2_read * gpu.core.sms * gpu.core.max_clock
+    return max(wires, gpu.efficiencies.kv_stream * gpu.memory.bandwidth)

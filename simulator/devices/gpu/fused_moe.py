@@ -22,6 +22,7 @@ from simulator.profiles.kernels import Kernel
 Array = npt.NDArray[np.float64]
 
 SKIPPED_ROWS, SKIPPED_COLS = 64.0, 128.0  # tile a kernel that schedules foreign experts passes over
+READ_AGAIN = 0.5  # share of a pass's bytes that the pass before it wrote: they need not come from memory
 HOST_EXPONENT = 6.0  # host and device run side by side in an eager stream; the slower sets the pace
 
 
@@ -49,7 +50,7 @@ class FusedMoe:
 def fused_moe_cost(moe: FusedMoe, gpu: Gpu, kernel: Kernel, host_factor: float = 1.0) -> Cost:
     """Cost of ``moe`` run by ``kernel``; host_factor: slowness of the CPU that launches it (eager kernels only).
 
-    device = floor + experts held x start + skipped tiles + gate/up + down + passes / HBM; an eager kernel then takes
+    device = floor + experts held x start + skipped tiles + gate/up + down + passes; an eager kernel then takes
     (host^6 + device^6)^(1/6).
     """
     held = _computed(moe, kernel)
@@ -59,7 +60,7 @@ def fused_moe_cost(moe: FusedMoe, gpu: Gpu, kernel: Kernel, host_factor: float =
     experts = np.ceil(moe.experts / moe.ranks) * v.get("expert_start", 0.0)
     launch = v.get("launch_floor", 0.0) + experts + _skipped_seconds(moe, gpu, kernel)
     moved = _pass_bytes(moe, held, v)
-    passes = moved / (gpu.memory.bandwidth * gpu.efficiencies.hbm_stream)
+    passes = _pass_seconds(moved, gpu)
     wire = _wire_seconds(moe, gpu, v)
     inner = np.maximum(up.seconds + down.seconds + passes, wire)
     seconds = launch + inner
@@ -67,7 +68,7 @@ def fused_moe_cost(moe: FusedMoe, gpu: Gpu, kernel: Kernel, host_factor: float =
     if host > 0.0:
         seconds = (seconds**HOST_EXPONENT + host**HOST_EXPONENT) ** (1.0 / HOST_EXPONENT)
     both = up + down
-    busy = {**both.busy, "hbm": both.busy["hbm"] + passes, "launch": launch, "host": np.full_like(launch, host)}
+    busy = {**both.busy, "vector": passes, "launch": launch, "host": np.full_like(launch, host)}
     if "exchange_share" in v:
         busy["nvlink"] = wire
     return Cost(seconds, busy, {**both.bytes, "hbm": both.bytes["hbm"] + moved})
@@ -97,9 +98,16 @@ def _pass_bytes(moe: FusedMoe, held: Loads, values: Mapping[str, float]) -> Arra
     return (values.get("row_passes", 1.0) * held.rows + values.get("slot_passes", 0.0) * slots) * row
 
 
+def _pass_seconds(moved: Array, gpu: Gpu) -> Array:
+    """Passes stream at what the SMs load and store (``vector_l2``), or at memory's rate for what is not read again."""
+    e = gpu.efficiencies
+    through_sms = moved / (e.vector_l2 * gpu.core.sms * gpu.core.max_clock)
+    return np.maximum(through_sms, (1.0 - READ_AGAIN) * moved / (gpu.memory.bandwidth * e.hbm_stream))
+
+
 def _skipped_seconds(moe: FusedMoe, gpu: Gpu, kernel: Kernel) -> Array:
     """Tiles of other ranks' experts that a kernel schedules and leaves at once."""
-    each = kernel.values.get("skipped_tile", 0.0)
+    each = kernel.values.get("skipped_tile", 0.0) / gpu.core.tensor_clock  # clocks
     if each == 0.0:
         return np.zeros_like(moe.tokens)
     slots = moe.tokens * moe.topk

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,12 @@ def even_loads(rows: Array, active: Array) -> Loads:
     return Loads(rows, active, lambda height: active * np.ceil(each / height))
 
 
+def spread_loads(rows: Array, active: Array, relative: Array) -> Loads:
+    """Active experts with uneven rows: ``relative`` are those of equally many experts over their mean, (products, J)."""
+    each = (rows / np.maximum(active, 1.0))[:, None] * relative
+    return Loads(rows, active, lambda height: active * np.ceil(each / height).mean(axis=1))
+
+
 def ragged_loads(loads: Array) -> Loads:
     """loads: rows per expert, shape (products, experts)."""
     return Loads(
@@ -52,11 +58,13 @@ def ragged_loads(loads: Array) -> Loads:
 
 def grouped_matmul_cost(term: GroupedMatmul, gpu: Gpu, kernel: Kernel) -> Cost:
     """Cost of ``term`` run by ``kernel``; dimensions may be arrays, ``term.loads`` then has one more axis."""
-    dims = [np.asarray(d, dtype=np.float64) for d in (term.rows, term.active, term.n, term.k)]
+    dims = [np.asarray(d, dtype=np.float64) for d in (term.rows, term.active, term.n, term.k, term.spread)]
     loads = None if term.loads is None else np.asarray(term.loads, dtype=np.float64)
     shape = np.broadcast_shapes(*(d.shape for d in dims), () if loads is None else loads.shape[:-1])
-    rows, active, n, k = (np.broadcast_to(d, shape).ravel() for d in dims)
-    if loads is None:
+    rows, active, n, k, spread = (np.broadcast_to(d, shape).ravel() for d in dims)
+    if loads is None and spread.any():
+        held = spread_loads(rows, active, replace(term, spread=spread).relative_rows())
+    elif loads is None:
         held = even_loads(rows, active)
     else:
         held = ragged_loads(np.broadcast_to(loads, (*shape, loads.shape[-1])).reshape(-1, loads.shape[-1]))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.devices.cost import Cost
-from simulator.devices.gpu.blocks import Floats, floats, smooth_max
-from simulator.devices.gpu.tiles import tensor_rate
+from simulator.devices.gpu.blocks import Floats, floats, l2_rate, smooth_max
+from simulator.devices.gpu.tiles import kept_share, tensor_rate
 from simulator.ops.work import IndexScores
 from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernels import Kernel
@@ -34,7 +34,7 @@ def index_scores_cost(term: IndexScores, gpu: Gpu, kernel: Kernel, warm: bool = 
     moved = read + written + spilled
     hbm = gpu.memory.bandwidth * eff.kv_stream
     cached = (read + spilled <= eff.l2_survival * gpu.memory.l2_capacity) & warm
-    memory = np.where(cached, read / (eff.l2_to_hbm_rate * gpu.memory.bandwidth) + written / hbm, moved / hbm)
+    memory = np.where(cached, read / l2_rate(gpu) + written / hbm, moved / hbm)
     launch = floats(v.get("launch_floor", 0.0))
     compute = smooth_max(compute, _row_seconds(term, gpu, kernel) if paged else 0.0, eff.attention_overlap)
     seconds = launch + smooth_max(compute, memory, eff.attention_overlap)
@@ -47,7 +47,7 @@ def index_scores_cost(term: IndexScores, gpu: Gpu, kernel: Kernel, warm: bool = 
 def _clocks_per_pair(term: IndexScores, gpu: Gpu, kernel: Kernel) -> Floats:
     """Clocks of one (query, key) pair on one SM: product, then relu and weighted sum over the index heads."""
     heads, dim = floats(term.heads), floats(term.dim)
-    share = np.minimum(kernel.values.get("tensor_ratio", 0.6), gpu.core.tensor_clock / gpu.core.max_clock)
+    share = min(kept_share(kernel.values.get("tensor_ratio", 0.6), gpu), gpu.core.tensor_clock / gpu.core.max_clock)
     math = 2.0 * heads * dim / (tensor_rate(gpu, term.rate) * share)
     lanes = gpu.core.vector_flop_per_clk["fp32"] / FMA
     return floats(math + heads * kernel.values.get("score_ops", 0.5) / lanes)

@@ -95,6 +95,15 @@ def tensor_share(gpu: Gpu, rate: str) -> float:
     return e.tensor_8bit if rate in ("fp8", "int8") else e.tensor_16bit
 
 
+def kept_share(share: float, gpu: Gpu) -> float:
+    """Share of its tensor rate that ``gpu`` keeps up where a full part of the generation keeps ``share``.
+
+    What keeps tensor cores waiting (loads, softmax, synchronisation) takes the same clocks on a part with fewer tensor
+    units, whose products take 1 / tensor_cut as long: share / (share + tensor_cut (1 - share)).
+    """
+    return share / (share + gpu.core.tensor_cut * (1.0 - share))
+
+
 def tensor_rate(gpu: Gpu, rate: str) -> float:
     """FLOP/clk/SM of a rate class; a class the part has no unit for runs at the next wider one's rate."""
     table = gpu.core.tensor_flop_per_clk
@@ -115,16 +124,26 @@ def tensor_rate(gpu: Gpu, rate: str) -> float:
     return table[name]
 
 
+def _instruction_rate(gpu: Gpu, kernel: Kernel, rate: str) -> float:
+    """FLOP/clk/SM that the instructions around a kernel's products let through, whatever the tensor cores could do.
+
+    ``product_rate`` is that of 16-bit operands; narrower ones gain what the part's tensor cores gain. Compilers that use
+    warp-level products, widen weights in registers or rescale sums on CUDA cores reach the same on any generation.
+    """
+    own = kernel.values.get("product_rate", 0.0)
+    return own * tensor_rate(gpu, rate) / tensor_rate(gpu, "bf16") if own > 0.0 else np.inf
+
+
 def tile_rates(gpu: Gpu, kernel: Kernel, rate: str, a_dtype: str, b_dtype: str) -> TileRates:
     """Rates of one SM for a kernel on operands of the given formats."""
     e, clock = gpu.efficiencies, gpu.core.tensor_clock
     a, b = format_of(a_dtype), format_of(b_dtype)
-    share = tensor_share(gpu, rate) * kernel.values.get("tensor_share", 1.0)
+    share = kept_share(tensor_share(gpu, rate) * kernel.values.get("tensor_share", 1.0), gpu)
     return TileRates(
-        flops=tensor_rate(gpu, rate) * clock * share,
+        flops=min(tensor_rate(gpu, rate) * share, _instruction_rate(gpu, kernel, rate)) * clock,
         feed=e.operand_feed * clock,
         drain=e.epilogue * clock,
-        step_latency=kernel.values.get("step_latency", 0.0),
+        step_latency=kernel.values.get("step_latency", 0.0) + kernel.values.get("step_clocks", 0.0) / clock,
         a_bytes=a.bytes,
         b_bytes=b.bytes,
         step=LINE_BYTES * 8 / max(a.bits, b.bits),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.devices.cost import Cost
-from simulator.devices.gpu.blocks import floats, smooth_max, waves
+from simulator.devices.gpu.blocks import floats, l2_rate, smooth_max, waves
 from simulator.ops.work import TopK
 from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernels import Kernel
@@ -29,6 +29,6 @@ def top_k_cost(term: TopK, gpu: Gpu, kernel: Kernel, warm: bool = False) -> Cost
     read, written = floats(term.bytes_read()), floats(term.bytes_written())
     hbm = eff.kv_stream * gpu.memory.bandwidth
     cached = (read / max(term.passes, 1.0) <= eff.l2_survival * gpu.memory.l2_capacity) & warm
-    memory = np.where(cached, read / (eff.l2_to_hbm_rate * gpu.memory.bandwidth), read / hbm) + written / hbm
+    memory = np.where(cached, read / l2_rate(gpu), read / hbm) + written / hbm
     seconds = launch + smooth_max(chain, memory, eff.attention_overlap)
     return Cost(seconds, {"vector": chain, "hbm": memory, "launch": launch + 0.0 * chain}, {"hbm": read + written})

@@ -65,7 +65,9 @@ def grouped_cost(term: GroupedMatmul, device: Tpu, kernel: Kernel) -> Cost:
         compute, active = each.sum(-1), (loads > 0).sum(-1).astype(np.float64)
     else:
         active = np.minimum(hw.array(term.active), rows)
-        compute = array_seconds(rows / np.maximum(active, 1e-30) * (active > 0), n, k, active, device, term.rate)
+        each = (rows / np.maximum(active, 1e-30) * (active > 0))[..., None] * term.relative_rows()
+        passes = active[..., None] / each.shape[-1]
+        compute = array_seconds(each, n[..., None], k[..., None], passes, device, term.rate).sum(-1)
     moved = np.asarray(rows * k * a + active * n * k * b + rows * n * out)
     transfer = moved / hw.stream_rate(device)
     packed = np.asarray(rows * n + active * n * k) * kernel.values.get("pack_ops", 0.0) / hw.vector_rate(device)

@@ -22,7 +22,7 @@ STAGES = (
     ),
     Stage(("mla",), (), match="mla_prolog"),
     Stage(("dsa",), ("ascend-910c",), ("gather_row",)),
-    Stage(("elementwise",), (C220, C310), ("vector_l2", "hbm_vector", "l2_resident")),
+    Stage(("elementwise",), (C220, C310), ("vector_start", "vector_l2", "hbm_vector", "l2_resident")),
     Stage(("sparse_gather",), ()),
 )
 

@@ -30,7 +30,7 @@ EFFICIENCIES: Mapping[str, Prior] = {
     "attention_tensor": Prior(0.3, 1.0, 0.7, 0.3),
     "exposed_exponential": Prior(0.02, 1.0, 0.3, 0.5),
     "kv_stream": Prior(0.6, 0.98, 0.93, 0.04),
-    "l2_to_hbm_rate": Prior(1.2, 6.0, 2.5, 0.3),
+    "l2_read": Prior(10.0, 64.0, 37.0, 0.3),
     "attention_overlap": Prior(2.0, 8.0, 4.0, 0.3),
     "block_stream": Prior(10.0, 300.0, 35.0, 0.4),
     "split_combine": Prior(0.5 * US, 20 * US, 5 * US, 0.5),

@@ -17,14 +17,19 @@ from scipy.optimize import least_squares
 from simulator.profiles import Figure, KernelTable, figures_of
 from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernel_file import figures_in
-from simulator.profiles.kernels import LINEAGE
+from simulator.profiles.kernels import lineage
 from simulator.validation.predict.gpu_rows import KernelRows
 
 Array = npt.NDArray[np.float64]
 Key = tuple[str, int]  # file and line of a figure
 
-SCALE = 0.1  # log error from which a row counts linearly instead of quadratically
-STARTS: tuple[dict[str, float], ...] = ({}, {"step_latency": 8.0}, {"step_latency": 0.1}, {"tensor_share": 0.5})
+SCALE = 0.06  # log error from which a row counts linearly: what equal shapes differ by between sister devices
+STARTS: tuple[dict[str, float], ...] = (
+    {},
+    {"step_latency": 8.0, "step_clocks": 3.0},
+    {"step_latency": 0.1, "step_clocks": 0.3},
+    {"tensor_share": 0.5},
+)
 STEP = 1e-3  # of the logarithm, for derivatives
 
 # what a figure of this name may become; SI units, ratios as such
@@ -46,10 +51,12 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "tile_start": (1e-10, 5e-6),
     "tensor_share": (0.05, 1.0),
     "memory_share": (0.3, 1.1),
-    "row_passes": (1e-3, 12.0),
-    "slot_passes": (1e-3, 12.0),
+    "step_clocks": (1.0, 8000.0),
+    "product_rate": (50.0, 16384.0),
+    "row_passes": (1e-3, 30.0),
+    "slot_passes": (1e-3, 30.0),
     "expert_start": (1e-10, 3e-6),
-    "skipped_tile": (1e-9, 3e-6),
+    "skipped_tile": (1.0, 20000.0),
     "host_floor": (1e-5, 2e-3),
     "exchange_share": (0.1, 1.0),
 }
@@ -66,7 +73,8 @@ TYPICAL: dict[str, float] = {
     "row_passes": 1.0,
     "slot_passes": 0.2,
     "expert_start": 5e-8,
-    "skipped_tile": 2e-7,
+    "step_clocks": 180.0,
+    "skipped_tile": 350.0,
     "exchange_share": 0.8,
 }
 PULL = 0.05
@@ -159,11 +167,11 @@ def value_figures(table: KernelTable, architecture: str, facts: Mapping[str, str
     figures = figures_in(Path(table.file))
     number = next(i for i, entry in enumerate(table.entries) if entry.serves(facts))
     entry = table.entries[number]
-    own = next((a for a in (architecture, *LINEAGE.get(architecture, ())) if a in entry.architectures), "")
     found = {name: figures[f"kernels.{number}.values.{name}"] for name in entry.values}
-    if own:
-        at = f"kernels.{number}.architectures.{own}.values"
-        found |= {name: figures[f"{at}.{name}"] for name in entry.architectures[own].values}
+    for own in lineage(architecture):
+        if own in entry.architectures:
+            at = f"kernels.{number}.architectures.{own}.values"
+            found |= {name: figures[f"{at}.{name}"] for name in entry.architectures[own].values}
     return found
 
 

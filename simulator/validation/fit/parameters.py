@@ -18,7 +18,7 @@ SHARES = frozenset(
     {
         *("cube", "hbm", "l2_panel", "l2_stream", "unhidden", "hbm_vector", "eight_bit_stream", "workspace"),
         *("mxu", "hbm_stream", "hbm_copy", "sparse_gather", "serial_stages", "stream_share", "first_share"),
-        *("hidden", "exchange_share", "combine_share"),
+        *("hidden", "exchange_share", "combine_share", "burst_share"),
     }
 )
 # Width of the weak log-normal prior around the present value, by field.

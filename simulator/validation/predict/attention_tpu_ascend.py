@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,8 @@ from simulator.validation.predict.gpu_rows import number
 from simulator.validation.predict.precision import precision_of
 from simulator.validation.predict.prediction import FloatArray, Prediction
 from simulator.validation.predict.tpu_ascend import Device, Group, Seconds, classes, predict_groups, stack_of
+
+_STEP = re.compile(r"^fa_v(\d+)")  # published ladder of schedules of one kernel
 
 
 def predict(rows: pd.DataFrame) -> Prediction:
@@ -36,8 +39,10 @@ def groups(rows: pd.DataFrame) -> Iterator[Group]:
             continue
         phase = "decode" if "decode" in key["op"] else "prefill"
         facts = {"phase": phase, "kernel": key["kernel"], "head_dim": key["head_dim"]}
+        step = _STEP.search(key["kernel"])
+        traits = {"refinement": int(step.group(1))} if step else {}
         seconds = _seconds(part, key)
-        yield Group(index, key["device"], key["unit"], stack_of(key["fw"]), "attention", facts, seconds)
+        yield Group(index, key["device"], key["unit"], stack_of(key["fw"]), "attention", facts, seconds, traits)
 
 
 def attention_term(rows: pd.DataFrame, key: dict[str, str]) -> Attention:

@@ -38,7 +38,8 @@ def _group(key: dict[str, str], rows: pd.DataFrame) -> Prediction:
     system = system_for(key["device"], 1)
     route = route_of(system, key["scope"], key["transport"], key["direction"])
     table = load_kernels(runtime_of(key["fw"]), "link", device.vendor)
-    facts = {"path": key["kernel"], "transport": key["transport"], "scope": key["scope"], "device": key["device"]}
+    facts = {"path": key["kernel"], "transport": key["transport"], "scope": key["scope"]}
+    facts["topology"] = system.scale_up.topology
     kernel = table.select(device.architecture, **facts)
     block, total = _numbers(rows["block_bytes"]), _numbers(rows["total_bytes"])
     seconds = transfer_seconds(block, total, route, kernel.values)

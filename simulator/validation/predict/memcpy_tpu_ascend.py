@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from simulator.devices.ascend.vector import memory_seconds
+from simulator.devices.ascend.vector import memory
 from simulator.devices.tpu.vector import copy_cost
 from simulator.profiles import Kernel
 from simulator.profiles.tpu import Tpu
@@ -36,7 +36,7 @@ def _seconds(rows: pd.DataFrame, host: bool) -> Seconds:
         if isinstance(device, Tpu):
             total = copy_cost(size, device, kernel).seconds
         else:
-            total = device.efficiencies.vector_start + memory_seconds(2.0 * size, 2.0 * size, device)
+            total = device.efficiencies.vector_start + memory(size, size, device).seconds
         dispatch = kernel.values.get("host_dispatch", 0.0) if host else 0.0
         return np.asarray(total + dispatch, dtype=np.float64)
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from simulator.devices.ascend.scatter import Routing, routing_cost, scatter_cost
-from simulator.devices.ascend.vector import elementwise_cost, gather_cost
+from simulator.devices.ascend.scatter import Picked, Routing, picked_cost, regroup_cost, routing_cost, scatter_cost
+from simulator.devices.ascend.vector import gather_cost
 from simulator.devices.tpu.sparse import gather_cost as tpu_gather
-from simulator.ops.work import Elementwise, Gather
+from simulator.ops.work import Gather
 from simulator.profiles import Kernel
 from simulator.profiles.ascend import Ascend
 from simulator.profiles.tpu import Tpu
@@ -31,7 +31,7 @@ def predict(rows: pd.DataFrame) -> Prediction:
 def groups(rows: pd.DataFrame) -> Iterator[Group]:
     """Groups of rows by device, operator, stack, kernel, format and extra facts."""
     for key, index, part in classes(rows, "device", "unit", "op", "fw", "kernel", "dtype", "extra"):
-        facts = {"name": key["op"], "kernel": key["kernel"], "dtype": key["dtype"], "axis": axis_of(key["extra"])}
+        facts = {"name": key["op"], "kernel": key["kernel"], "dtype": key["dtype"]}
         seconds = _seconds(part, key)
         yield Group(index, key["device"], key["unit"], stack_of(key["fw"]), "sparse_gather", facts, seconds)
 
@@ -48,7 +48,9 @@ def _seconds(rows: pd.DataFrame, key: dict[str, str]) -> Seconds:
         if key["op"] == "moe_init_routing":
             return _routing((sources, moved, cols), size, key["extra"], device, kernel)
         if key["op"] == "moe_re_routing":
-            return _rerouting(moved, cols * size, key["extra"], device, kernel)
+            segments = float(option(key["extra"], "experts") or 1) * float(option(key["extra"], "ranks") or 1)
+            cost = regroup_cost(moved, cols * size, segments, device, kernel)
+            return np.asarray(cost.seconds, dtype=np.float64)
         if key["op"] == "kv_cache_scatter":
             return np.asarray(scatter_cost(moved, cols * size, 2, device, kernel).seconds, dtype=np.float64)
         if key["op"] in ("gather_elements", "scatter_elements"):
@@ -66,7 +68,7 @@ def _routing(
     low, _, high = option(extra, "range").partition("-")
     experts = float(option(extra, "experts") or 1)
     share = min(1.0, (float(high or experts) - float(low or 0)) / experts)
-    quantised = {"0": "static", "1": "dynamic"}.get(option(extra, "quant"), "")
+    quantised = option(extra, "quant") in ("0", "1")  # static or dynamic scales
     work = Routing(pairs, tokens, pairs * share, cols, size, option(extra, "drop") == "1", quantised)
     return np.asarray(routing_cost(work, device, kernel).seconds, dtype=np.float64)
 
@@ -74,19 +76,10 @@ def _routing(
 def _elements(
     shape: tuple[FloatArray, FloatArray, FloatArray], size: float, key: dict[str, str], device: Ascend, kernel: Kernel
 ) -> FloatArray:
-    """Element-wise gather or scatter along one axis: issue-bound, one element after the other."""
+    """Element-wise gather or scatter along one axis; the gather that brings its axis last transposes around it."""
     sources, moved, cols = shape
-    n, whole = moved * cols, sources * cols * size
-    scatter = key["op"] == "scatter_elements"
-    read = n * (size + INDEX_BYTES) + (whole if scatter else 0.0)
-    written = n * size + (whole if scatter else 0.0)
-    cost = elementwise_cost(Elementwise(key["op"], moved, cols, read, written, 4.0), device, kernel)
-    return np.asarray(cost.seconds, dtype=np.float64)
-
-
-def _rerouting(moved: FloatArray, row_bytes: FloatArray, extra: str, device: Ascend, kernel: Kernel) -> FloatArray:
-    """Rows of every (rank, expert) segment brought together; each core walks the table of segments."""
-    segments = float(option(extra, "experts") or 1) * float(option(extra, "ranks") or 1)
-    walk = segments * kernel.values.get("segment_seconds", 0.0)
-    cost = gather_cost(Gather(moved, row_bytes, "moe_re_routing"), device, kernel)
-    return np.asarray(cost.seconds + walk, dtype=np.float64)
+    scattered = key["op"] == "scatter_elements"
+    turns = kernel.traits.get("strided_rows") == "transposed" and axis_of(key["extra"]) == "strided"
+    copied = scattered and "TensorMove" in key["kernel"]
+    work = Picked(moved * cols, sources * cols * size, size, INDEX_BYTES, scattered, copied, turns)
+    return np.asarray(picked_cost(work, device, kernel).seconds, dtype=np.float64)

@@ -207,3 +207,14 @@ def test_every_gpu_and_stack_serves_sparse_attention(name: str, runtime: str) ->
         seconds = np.asarray(attention_cost(term, gpu, kernel(gpu, phase, "dsa", runtime)).seconds)
         assert np.all(np.isfinite(seconds))
         assert np.all(seconds > 0)
+
+
+def test_only_kernels_that_cast_the_cache_pay_for_it() -> None:
+    gpu, term = load_device("h100-sxm"), latent(64, 4096, 16)
+    assert isinstance(gpu, Gpu)
+    table = load_kernels("sglang", "mla", vendor="nvidia")
+    casting = table.select("hopper", phase="decode", kv_dtype="fp8")
+    plain = replace(casting, traits=dict(casting.traits) | {"casts_cache": False})
+    assert casting.traits["casts_cache"]
+    assert not table.select("blackwell", phase="decode", kv_dtype="fp8").traits["casts_cache"]
+    assert attention_cost(term, gpu, plain).seconds < 0.8 * attention_cost(term, gpu, casting).seconds

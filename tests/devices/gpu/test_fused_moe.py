@@ -83,3 +83,13 @@ def test_the_exchange_inside_a_mega_kernel_is_bound_by_the_link() -> None:
     slow = replace(gpu, link=replace(gpu.link, bandwidth=gpu.link.bandwidth / 20))
     moe = _moe(65536, ranks=16)
     assert fused_moe_cost(moe, slow, kernel).seconds[0] > 2 * fused_moe_cost(moe, gpu, kernel).seconds[0]
+
+
+def test_passes_around_the_products_never_beat_memory() -> None:
+    moe, many = _moe(32768), replace(KERNEL, values={**KERNEL.values, "row_passes": 1.0})
+    none = replace(KERNEL, values={**KERNEL.values, "row_passes": 0.0})
+    for name in ("l40s", "rtx-pro-6000", "h20", "h200-sxm", "b300-sxm"):
+        gpu = _gpu(name)
+        extra = fused_moe_cost(moe, gpu, many).seconds[0] - fused_moe_cost(moe, gpu, none).seconds[0]
+        moved = 32768 * 8 * (6 * 2048 + 4 * 7168)
+        assert extra >= 0.5 * moved / gpu.memory.bandwidth
