@@ -193,7 +193,8 @@ def _bytes_per_request(v: Value, model: Model) -> float:
 
 
 def _bytes(v: Value) -> float:
-    return float(np.max(v.spec.nbytes))
+    size = v.spec.nbytes
+    return float(size) if isinstance(size, float) else float(np.max(size))
 
 
 def _in_place(n: Node) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ def prod(dims: tuple[Dim, ...]) -> Number:
     """Product of dimensions in float64 (exact below 2**53)."""
     total: Number = 1.0
     for d in dims:
-        total = total * np.asarray(d, dtype=np.float64)
+        total = total * as_float(d)
     return total
 
 

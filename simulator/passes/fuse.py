@@ -192,7 +192,8 @@ class _Joining(Rewriter):
         op = Fused(self.name, len(inputs), steps, tuple(place[o] for o in leaving))
         last = group[-1]
         like = replace(last, outputs=tuple(leaving), stage=group[0].stage)
-        outputs = self.emit(like, op, tuple(self.at[i] for i in inputs))
+        specs = tuple(self.old.values[o].spec for o in leaving)  # joining changes no value
+        outputs = self.append(like, op, tuple(self.at[i] for i in inputs), specs)
         self.at.update(zip(leaving, outputs, strict=True))
 
     def _needed(self, group: list[Node]) -> set[int]:

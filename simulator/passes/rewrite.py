@@ -40,21 +40,31 @@ class Rewriter:
 
     def emit(self, like: Node, op: Op, inputs: tuple[int, ...], *, name: str = "", **labels: object) -> tuple[int, ...]:
         """Appends a node labelled as ``like``; outputs are inferred. Returns their new ids."""
-        title = name or like.name
-        specs = op.infer(*(self.values[i].spec for i in inputs))
+        outputs = self.append(like, op, inputs, op.infer(*[self.values[i].spec for i in inputs]), name)
+        if labels:
+            self.nodes[-1] = replace(self.nodes[-1], **labels)  # type: ignore[arg-type]
+        return outputs
+
+    def append(
+        self, like: Node, op: Op, inputs: tuple[int, ...], specs: tuple[TensorSpec, ...], name: str = ""
+    ) -> tuple[int, ...]:
+        """As ``emit``, with the specs of the outputs known."""
+        title, number = name or like.name, len(self.nodes)
         names = [self.old.values[o].name for o in like.outputs] if not name and len(specs) == len(like.outputs) else []
         scope = f"layers.{like.layer}." if like.layer >= 0 else ""
         fresh = (f"{scope}{title}.{i}" if i else scope + title for i in range(len(specs)))
-        outputs = tuple(self.value(n, s) for n, s in zip(names or fresh, specs, strict=False))
-        number = len(self.nodes)
+        outputs = tuple([self.value(n, s) for n, s in zip(names or fresh, specs, strict=False)])
         where = (like.layer, like.kind, like.stage, like.stream, like.micro_batch, like.part, like.pipeline)
-        node = Node(number, title, op, inputs, outputs, number, *where)
-        self.nodes.append(replace(node, **labels) if labels else node)  # type: ignore[arg-type]
+        self.nodes.append(Node(number, title, op, inputs, outputs, number, *where))
         return outputs
 
     def keep(self, node: Node, op: Op | None = None) -> tuple[int, ...]:
         """Copies a node (its op replaced if given) on the values that stand for its inputs."""
-        outputs = self.emit(node, op or node.op, tuple(self.at[i] for i in node.inputs))
+        inputs, old = tuple([self.at[i] for i in node.inputs]), self.old.values
+        if op is None and all(self.values[n].spec is old[i].spec for n, i in zip(inputs, node.inputs, strict=True)):
+            outputs = self.append(node, node.op, inputs, tuple([old[o].spec for o in node.outputs]))
+        else:
+            outputs = self.emit(node, op or node.op, inputs)
         self.at.update(zip(node.outputs, outputs, strict=True))
         return outputs
 

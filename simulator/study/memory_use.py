@@ -15,7 +15,7 @@ from simulator.models.step import StepShape
 from simulator.ops.tensor import Number
 from simulator.profiles.errors import fail
 from simulator.profiles.model import Model
-from simulator.profiles.scenario import Phase, Prefill
+from simulator.profiles.scenario import Parallel, Phase, Prefill
 from simulator.study.chunks import chunk_steps
 from simulator.study.deployment import Deployment
 from simulator.study.graphs import folded_graph_of
@@ -75,9 +75,9 @@ def largest_step(phase: Phase, whole: StepShape) -> StepShape:
 
 def fits(deployment: Deployment) -> bool:
     """Whether every phase of the deployment fits in memory; nothing is costed."""
-    capacity = usable_bytes(deployment)
-    if whole_weights(deployment.model, formats_of(deployment)) > capacity * deployment.scenario.num_devices:
-        return False  # not even cut into equal parts
+    layouts = [deployment.scenario.layout(phase) for phase in deployment.scenario.phases.named().values()]
+    if max(_fewest_weight_bytes(deployment, layout) for layout in layouts) > usable_bytes(deployment):
+        return False
     steps = [(phase, shape_of(deployment, phase)) for phase in deployment.scenario.phases.named().values()]
     return all(_fits(deployment, phase, shape, None) for phase, shape in steps) and all(
         _fits(deployment, phase, shape, largest_step(phase, shape))
@@ -90,10 +90,11 @@ def _fits(deployment: Deployment, phase: Phase, shape: StepShape, running: StepS
     return held(deployment, phase, running).fits(usable_bytes(deployment), requests, context)
 
 
-@lru_cache(maxsize=64)
-def whole_weights(model: Model, formats: Formats) -> float:
-    """Bytes of all weights of one replica, each held once."""
-    return memory(model, Layout(), formats).weight_bytes
+def _fewest_weight_bytes(deployment: Deployment, layout: Parallel) -> float:
+    """Lower bound of the weights of a rank: experts cut over all ranks, everything else over tensor groups and stages."""
+    whole = _at_rest(deployment.model, Layout(), formats_of(deployment), 0).weights
+    experts = whole.get("experts", 0.0)
+    return experts / layout.devices + (sum(whole.values()) - experts) / (layout.tp * layout.pp)
 
 
 def memory_use(deployment: Deployment, phase: Phase, whole: StepShape) -> MemoryUse:

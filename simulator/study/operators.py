@@ -35,6 +35,8 @@ def operator_results(step: Step, deployment: Deployment, times: Counts | int = 1
 
 def _operator(node: Node, cost: NodeCost, step: Step, deployment: Deployment, times: Counts | int) -> OperatorResult:
     def total(value: Number) -> float:
+        if isinstance(value, float) and isinstance(times, int):
+            return value * times
         return float(np.sum(np.asarray(value, dtype=np.float64) * times))
 
     device, power, runs = deployment.device, deployment.device.power, int(np.sum(times))

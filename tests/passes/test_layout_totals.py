@@ -97,7 +97,7 @@ def test_caches(case: Case) -> None:
     A prompt cut by tokens sees half of it on average (test_context.py), so its caches are not counted here.
     """
     m, layout = case[0], replace(case[1], cp=1, ep=min(case[1].ep, case[1].tp * case[1].dp), moe_tp=0)
-    layout = resolve(layout, m)
+    layout = resolve(replace(layout, redundant_experts=layout.redundant_experts if layout.ep > 1 else 0), m)
     case = m, layout
     alone, local = graphs(case, step_of(layout))
     held, whole = sizes(local, "cache"), sizes(alone, "cache")
