@@ -186,16 +186,13 @@ def _legend_below(figure: Any, handles: Any) -> None:
 
 
 def _label_points(axes: Any, names: list[str], xs: np.ndarray, ys: np.ndarray, most: int = 7) -> None:
-    """Names of the first points, each at a free place (in decades) so that labels do not cover one another."""
-    placed: list[tuple[float, float]] = []
-    for name, x, y in zip(names, np.log10(xs), np.log10(ys), strict=True):
-        if len(placed) == most:
-            return
-        at = y + 0.06
-        while any(abs(at - b) < 0.13 and abs(x - a) < 0.55 for a, b in placed):
-            at -= 0.14
-        placed.append((x, at))
-        axes.annotate(name, (10**x, 10**y), xytext=(10 ** (x + 0.05), 10**at), fontsize=8, va="center")
+    """Names of the first points in a column at the upper left, where a roofline is empty, each with a line to its point."""
+    first = sorted(zip(names[:most], xs[:most], ys[:most], strict=True), key=lambda point: -point[2])
+    for i, (name, x, y) in enumerate(first):
+        axes.annotate(
+            name, (x, y), xytext=(0.03, 0.94 - 0.065 * i), textcoords="axes fraction", fontsize=8, va="center", zorder=1,
+            arrowprops={"arrowstyle": "-", "color": "#999999", "lw": 0.6, "shrinkA": 2, "shrinkB": 0},
+        )  # fmt: skip
 
 
 def _stream(phase: PhaseResult, node: int) -> str:

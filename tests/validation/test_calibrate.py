@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from simulator.profiles import ProfileError
+from simulator.profiles import ProfileError, kernel_file, search
 from simulator.profiles.extends import resolve
 from simulator.profiles.figures import lift
 from simulator.validation.calibrate import calibrate_device, fragment, held_fold
 from simulator.validation.calibrate_gpu import fit_matrix
 from simulator.validation.calibrate_npu import fit_tpu
-from simulator.validation.calibrate_result import FittedFigure, Slot, Split, errors_of, with_unknown
+from simulator.validation.calibrate_result import FittedFigure, Slot, Split, errors_of, fitted_figure, with_unknown
 from simulator.validation.leave_one_out import CASES, DEVICE, GENERATION, table
 from simulator.validation.leave_one_out_rules import new_generation
 from tests.shared_data import measurements
@@ -137,3 +137,9 @@ def test_the_table_counts_lonely_rows_apart():
 def test_fragments_name_file_place_and_rows():
     text = fragment("d", "arch", ["d"], [FittedFigure("/x/f.yaml", "efficiencies.hbm", "", 0.8, 0.9123456, 12)])
     assert '"efficiencies.hbm": {value: "0.9123", kind: calibrated, source: fit, rows: 12}' in text
+
+
+def test_a_shared_value_is_named_where_it_stands():
+    path = search.bundled() / "workloads" / "runtimes" / "vllm" / "moe.yaml"
+    figure = kernel_file.figures_in(path)["kernels.0.values.launch_floor"]
+    assert fitted_figure(figure, "launch_floor", 2e-5, 9).place == "shared.launch"

@@ -12,13 +12,15 @@ class RowKernel:
 
     round_trips: between vector and scalar unit per row (maximum, sum, norm and its reciprocal); half of one where rows
     are only split or spread. batched: short rows share a round trip. shared: idle cores take parts of a row.
-    workspace: bytes an element that go through L2 between two phases of the kernel, there and back.
+    workspace: bytes an element that go through L2 between two phases of the kernel, there and back. least_ops:
+    instructions an element takes even where a graph counts part of the work as a matrix product.
     """
 
     round_trips: float
     batched: bool = False
     shared: bool = False
     workspace: float = 0.0
+    least_ops: float = 0.0
 
 
 _NORM = RowKernel(2, batched=True)  # mean square, then its reciprocal root
@@ -35,7 +37,8 @@ ROW_KERNELS: Mapping[str, RowKernel] = {
     **dict.fromkeys(("add_rmsnorm_quant_int8", "add_rmsnorm_quantize"), RowKernel(2, workspace=8.0)),
     "multi_add_rmsnorm_quant_int8": RowKernel(3),  # the norm's two and the quantiser's
     "mhc_sinkhorn": RowKernel(40),  # row and column sums of 20 iterations
-    "mhc_pre": RowKernel(1),
+    # vector cores project four streams on 24 mixing weights: a product and a sum each, norm and mix around them
+    "mhc_pre": RowKernel(1, least_ops=54.0),
     "arg_max": RowKernel(1, shared=True),
     "silu_mul": RowKernel(0.5),  # two halves of a row, no reduction
     "sigmoid_mul": RowKernel(0.5),

@@ -40,8 +40,8 @@ class Picked:
     """Elements read from, or written to, places along one axis that an index tensor names.
 
     count: elements moved. source: bytes of the tensor they lie in. size, index: bytes of an element, of an index.
-    scattered: written instead of read. copied: the tensor is copied before it is written. across: the axis is not the contiguous one and the kernel
-    transposes tensor, indices and result around its work.
+    scattered: written instead of read. copied: the tensor is copied before it is written. across: the axis is not the
+    contiguous one and the kernel transposes tensor, indices and result around its work.
     """
 
     count: Dim
@@ -74,6 +74,20 @@ def routing_cost(work: Routing, device: Ascend, kernel: Kernel) -> Cost:
     issue = clocks / (device.core.aiv * device.core.clock)
     begin = v.get("start", device.efficiencies.vector_start)
     return _cost(begin, sort + moved.seconds + issue, sort + issue, moved)
+
+
+def combine_cost(rows: Dim, row_bytes: Dim, each: Dim, device: Ascend, kernel: Kernel) -> Cost:
+    """Seconds of adding up the ``each`` weighted expert rows of every token, ``rows`` in all, whole tokens to a core.
+
+    Values: start, row_clocks (wait for one row), token_clocks (least time of a token, however few rows it has).
+    """
+    e, v, core = device.efficiencies, kernel.values, device.core
+    count, size, per_token = hw.array(rows), hw.array(row_bytes), np.maximum(hw.array(each), 1.0)
+    tokens = count / per_token
+    gathered = per_token * (v.get("row_clocks", e.gather_row) + size / e.vector_l2)
+    issue = np.ceil(tokens / core.aiv) * np.maximum(gathered, v.get("token_clocks", 0.0)) / core.clock
+    moved = memory(count * size, tokens * size, device)
+    return _cost(v.get("start", e.vector_start), np.maximum(issue, moved.seconds), issue, moved)
 
 
 def regroup_cost(rows: Dim, row_bytes: Dim, segments: float, device: Ascend, kernel: Kernel) -> Cost:

@@ -84,7 +84,8 @@ def _issue_seconds(
     cores, clock = device.core.aiv, device.core.clock
     count, cols = np.broadcast_arrays(hw.array(term.rows), hw.array(term.cols))
     lanes = device.core.vector_op_per_clk * float(kernel.traits.get("issue_width", 1))
-    per_element = (term.ops + term.exps) / lanes * kernel.values.get("instruction_clocks", 1.0)
+    instructions = np.maximum(term.ops + term.exps, rows.least_ops if rows else 0.0)
+    per_element = instructions / lanes * kernel.values.get("instruction_clocks", 1.0)
     if rows is None or strided:
         return np.asarray(count * cols * per_element / (cores * clock))
     each = count / cores if rows.shared else np.ceil(count / cores)  # rows of the busiest core

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from simulator.devices.ascend.scatter import Picked, Routing, picked_cost, regroup_cost, routing_cost, scatter_cost
+from simulator.devices.ascend.scatter import (
+    Picked,
+    Routing,
+    combine_cost,
+    picked_cost,
+    regroup_cost,
+    routing_cost,
+    scatter_cost,
+)
 from simulator.devices.ascend.vector import gather_cost
 from simulator.devices.tpu.sparse import gather_cost as tpu_gather
 from simulator.ops.work import Gather
@@ -47,6 +55,9 @@ def _seconds(rows: pd.DataFrame, key: dict[str, str]) -> Seconds:
             return np.asarray(tpu_gather(both, device, kernel).seconds, dtype=np.float64)
         if key["op"] == "moe_init_routing":
             return _routing((sources, moved, cols), size, key["extra"], device, kernel)
+        if key["op"] == "moe_finalize_routing":
+            cost = combine_cost(moved, cols * size, number(rows, "topk", 1.0), device, kernel)
+            return np.asarray(cost.seconds, dtype=np.float64)
         if key["op"] == "moe_re_routing":
             segments = float(option(key["extra"], "experts") or 1) * float(option(key["extra"], "ranks") or 1)
             cost = regroup_cost(moved, cols * size, segments, device, kernel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulator.devices.ascend.scatter import Picked, picked_cost, regroup_cost
+from simulator.devices.ascend.scatter import Picked, combine_cost, picked_cost, regroup_cost
 from simulator.devices.ascend.vector import elementwise_cost, gather_cost, memory
 from simulator.ops.work import Elementwise, Gather
 from simulator.profiles import Kernel, load_device, load_kernels
@@ -82,11 +82,30 @@ def test_gathered_rows_wait_in_turn_on_each_core() -> None:
     assert two - one == pytest.approx((250.0 + 64.0 / on.efficiencies.vector_l2) / on.core.clock)
 
 
+def test_a_token_with_one_row_waits_as_long_as_one_with_four() -> None:
+    on = device("ascend-910b2")
+    waiting = Kernel("cann", "sparse_gather", {}, {"row_clocks": 200.0, "token_clocks": 1000.0})
+    tokens = 48 * 20.0
+    one, four = (float(combine_cost(tokens * n, 64.0, n, on, waiting).seconds) for n in (1, 4))
+    eight = float(combine_cost(tokens * 8, 64.0, 8, on, waiting).seconds)
+    assert one == four
+    assert eight > 1.4 * four
+
+
 def test_runs_cost_a_walk_however_short_they_are() -> None:
     on = device("ascend-910b2")
     walking = Kernel("cann", "sparse_gather", {}, {"segment_clocks": 90.0})
-    few, many = (float(regroup_cost(1024, 64.0, n, on, walking).seconds) for n in (8, 512))
-    assert many - few == pytest.approx(504 * 90.0 / on.core.clock)
+    cores = int(on.core.aiv)
+    few, many = (float(regroup_cost(9600, 64.0, n, on, walking).seconds) for n in (cores, 10 * cores))
+    assert many - few == pytest.approx(9 * cores * 90.0 / on.core.clock)
+
+
+def test_a_single_run_is_moved_by_a_single_core() -> None:
+    on = device("ascend-910b2")
+    one, spread = (
+        float(regroup_cost(9600, 1024.0, n, on, Kernel("cann", "sparse_gather", {}, {})).seconds) for n in (1, 480)
+    )
+    assert one > 5 * spread
 
 
 def test_picking_few_elements_reads_sectors_and_turning_reads_everything() -> None:
