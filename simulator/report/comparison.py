@@ -44,8 +44,13 @@ def print_comparison(comparison: Comparison, format: str) -> None:
     elif format == "csv":
         sys.stdout.write(rows_to_csv(comparison.rows))
     else:
-        rows = [dict(r) | {"fits_text": _fits(r), "bound_text": _bounds(r)} for r in comparison.rows]
+        rows = [shown(r) for r in comparison.rows]
         print_table(rows, COLUMNS, title=f"{comparison.scenario}, {comparison.order}", notes=notes(comparison))
+
+
+def shown(row: Row) -> Row:
+    """``row`` with the texts that the columns print."""
+    return dict(row) | {"fits_text": _fits(row), "bound_text": _bounds(row)}
 
 
 def document(comparison: Comparison) -> dict[str, Any]:
@@ -92,8 +97,11 @@ def _remarks(comparison: Comparison) -> list[str]:
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """comparison.json and comparison.csv in ``folder``."""
+    """comparison.html, comparison.json and comparison.csv in ``folder``."""
+    from simulator.report.comparison_page import render
+
     make_folder(folder)
+    write_atomically(folder / "comparison.html", render(comparison))
     write_atomically(
         folder / "comparison.json", json.dumps(plain(document(comparison)), indent=2, ensure_ascii=False) + "\n"
     )

@@ -58,7 +58,7 @@ def fit_attention(folder: Path, split: Split, evaluations: int = 8) -> FitResult
     wanted = {k: slot for cases in test.values() for case in cases for k, slot in _slots(case).items()}
     train = gpu_attention.cases(tables, lambda t: t.keep & ~split.held(t.rows))
     others = {k: slot for case in train for k, slot in _slots(case).items()}
-    seen = {_place(k) for k in others}
+    seen = {place for case in train for place in case.places}
     train = [case for case in train if wanted.keys() & _slots(case).keys()]
     counts = {k: n for k, n in rows_per_key(train).items() if k in wanted}
     problem = _attention_problem(train, set(counts))
@@ -70,7 +70,8 @@ def fit_attention(folder: Path, split: Split, evaluations: int = 8) -> FitResult
     for table in tables:
         rows = table.rows[split.held(table.rows)].reset_index(drop=True)
         for case in test[table.family]:
-            known = split.knows(case.keys.values(), fitted, seen, _place)
+            # a value may serve several kernels: what counts is whether this one was seen
+            known = case.places <= seen and split.knows(case.keys.values(), fitted, {_place(k) for k in case.keys.values()}, _place)
             inside = rows.iloc[case.group.index]
             parts.append(scored(inside, table.family, case.seconds, case.predict({}), case.predict(values), known))
     return FitResult(gathered(parts), figures_of_keys(problem.start, fitted, counts))

@@ -126,6 +126,20 @@ def test_the_report_is_self_contained(tmp_path: Path):
     )
 
 
+def test_the_page_of_a_comparison_stands_alone_and_names_every_device(tmp_path: Path):
+    words = ("compare", "deepseek-v3.2-chat", "--devices", "h200-sxm,tpu-v7x,ascend-910a", "--out")
+    for name in ("a", "b"):
+        assert silicast(*words, str(tmp_path / name)).status == 0
+    files = sorted(p.name for p in (tmp_path / "a").iterdir())
+    assert files == ["comparison.csv", "comparison.html", "comparison.json"]
+    page = (tmp_path / "a" / "comparison.html").read_text()
+    assert page == (tmp_path / "b" / "comparison.html").read_text()
+    assert all(device in page for device in ("h200-sxm", "tpu-v7x", "ascend-910a"))
+    assert page.count("<svg") == 3  # measures, prefill, decode
+    assert "src=" not in page
+    assert "no price on the basis" in page
+
+
 def test_csv_output_is_a_table():
     outcome = silicast("compare", "deepseek-v3.2-chat", "--devices", "h200-sxm", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(outcome.stdout)))

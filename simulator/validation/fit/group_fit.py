@@ -48,7 +48,10 @@ class Prior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """A group on its GPU with its kernel, where its parameters live, and the measured seconds."""
+    """A group on its GPU with its kernel, where its parameters live, and the measured seconds.
+
+    places: (file, entry) of every kernel entry that serves the group; a shared value's key names only the first.
+    """
 
     group: Group
     gpu: Gpu
@@ -56,6 +59,7 @@ class Case:
     keys: Mapping[str, Key]
     efficiencies: Mapping[str, Key]
     seconds: Floats
+    places: frozenset[tuple[str, int]] = frozenset()
 
     def predict(self, values: Mapping[Key, float]) -> Floats:
         """Seconds of each row with parameters from ``values`` where present."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from simulator.profiles.units import UNITS
 LEAF = re.compile(
     r"^(?P<pad> *)(?P<name>\w+): \{value: (?P<number>[-+.\deE]+)(?P<unit> [^,}]+)?, kind: \w+(?P<rest>.*)\}\s*$"
 )
+
+NAMED = re.compile(r"^ +(?P<name>\w+): (?P<shared>[a-z]\w*)\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +25,39 @@ class Fitted:
 
 
 def rewrite_kernels(path: Path, fitted: Mapping[tuple[int, str, str], Fitted]) -> int:
-    """Replaces values keyed (entry, override architecture or "", name); returns how many were written."""
-    entry, override, inside, lines, written = -1, "", False, [], 0
-    for line in path.read_text().splitlines():
+    """Replaces values keyed (entry, override architecture or "", name); returns how many were written.
+
+    A value that names a figure of the ``shared`` map replaces that figure.
+    """
+    lines, written = path.read_text().splitlines(), 0
+    places = list(_places(lines))
+    shared = {
+        match["shared"]: fitted[entry, override, match["name"]]
+        for line, (entry, override) in zip(lines, places, strict=True)
+        if (match := NAMED.match(line)) and (entry, override, match["name"]) in fitted
+    }
+    for at, (entry, override) in enumerate(places):
+        match = LEAF.match(lines[at])
+        if match is None:
+            continue
+        found = shared.get(match["name"]) if entry < 0 else fitted.get((entry, override, match["name"]))
+        if found is not None:
+            lines[at], written = _leaf(match, found), written + 1
+    path.write_text("\n".join(lines) + "\n")
+    return written
+
+
+def _places(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """(entry, override) each line of a kernel file belongs to; -1 before the first entry."""
+    entry, override, inside = -1, "", False
+    for line in lines:
         if line.startswith("  - "):
             entry, override, inside = entry + 1, "", False
         elif line.startswith("    architectures:"):
             inside = True
-        elif inside and re.match(r"^      \w+:\s*$", line):
-            override = line.strip()[:-1]
-        match = LEAF.match(line)
-        if match and (found := fitted.get((entry, override, match["name"]))) is not None:
-            line, written = _leaf(match, found), written + 1
-        lines.append(line)
-    path.write_text("\n".join(lines) + "\n")
-    return written
+        elif inside and re.match(r"^      \w+:\s*(#.*)?$", line):
+            override = line.split("#")[0].strip()[:-1]
+        yield entry, override
 
 
 def rewrite_efficiencies(path: Path, fitted: Mapping[str, Fitted]) -> int:
