@@ -17,6 +17,8 @@ class Host:
     not replayed from a graph; such a step takes at least as long. request, prompt_token: front end (HTTP, tokenizer),
     one server for all requests, per request and per token. prompt_share: rate that the kernels of prompt steps sustain
     in an engine, over the rate of the same kernels one at a time (gaps between launches, clocks under the power cap).
+    handoff: once per request of separate pools, on top of the transfer of its cache: the router, the rendezvous of the two
+    workers, the polls at which each sees that the other is done.
     """
 
     step: Seconds
@@ -26,6 +28,7 @@ class Host:
     request: Seconds
     prompt_token: Seconds
     prompt_share: Ratio = 1.0
+    handoff: Seconds = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,14 @@ from simulator.serving.step_clock import StepClock
 @dataclass(frozen=True, slots=True, eq=False)
 class Pools:
     """prefill: one prefill worker, of which there are ``prefill_workers``. decode: all decode workers as one engine whose ranks
-    are those of every worker. transfer: seconds to hand the KV cache of one prompt token over."""
+    are those of every worker. transfer: seconds to hand the KV cache of one prompt token over. handoff: seconds a request
+    waits for the hand-over to begin and to be seen."""
 
     prefill: Engine
     decode: Engine
     prefill_workers: int
     transfer: float = 0.0
+    handoff: float = 0.0
 
 
 def serve_disaggregated(pools: Pools, load: Load) -> Outcome:
@@ -82,7 +84,7 @@ class _Loop:
             end = start + self.prefill.prefill([(float(self.isl[i]), 0.0) for i in taken])
             heapq.heapreplace(self.free, end)
             for i in taken:
-                self.first[i] = end + self.pools.transfer * self.isl[i]
+                self.first[i] = end + self.pools.handoff + self.pools.transfer * self.isl[i]
                 heapq.heappush(self.ready, (self.first[i], i))
 
     def _join(self) -> None:

@@ -71,7 +71,7 @@ def fit_attention(folder: Path, split: Split, evaluations: int = 8) -> FitResult
         rows = table.rows[split.held(table.rows)].reset_index(drop=True)
         for case in test[table.family]:
             # a value may serve several kernels: what counts is whether this one was seen
-            known = case.places <= seen and split.knows(case.keys.values(), fitted, {_place(k) for k in case.keys.values()}, _place)
+            known = split.knows(case.keys.values(), fitted, seen, _place) if split.sisters else case.places <= seen
             inside = rows.iloc[case.group.index]
             parts.append(scored(inside, table.family, case.seconds, case.predict({}), case.predict(values), known))
     return FitResult(gathered(parts), figures_of_keys(problem.start, fitted, counts))

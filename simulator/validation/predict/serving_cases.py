@@ -189,7 +189,8 @@ def _disaggregated(fleet: Fleet, case: Case) -> Found:
     ranks = decode.replicas * decode.layout.dp
     first = fleet.engine(replace(keys[0], drafts=0), 1, ("prefill",), **_limits(fleet, keys[0]))
     second = fleet.engine(keys[1], -(-clients // ranks), ("decode",), accepted=case.accepted, max_sequences=1 << 20)
-    pools = Pools(first, replace(second, ranks=ranks), prefill.replicas)
+    transfer, handoff = fleet.transfer(keys[0], case.devices), fleet.host(keys[1]).handoff
+    pools = Pools(first, replace(second, ranks=ranks), prefill.replicas, transfer, handoff)
     outcome = serve_disaggregated(pools, Load(lengths(case.row), PROMPTS_PER_CLIENT * clients, clients))
     return Found(outcome, 1, case.devices, "derived", 1)
 

@@ -101,6 +101,21 @@ class Fleet:
             self.prefills[key] = prefill_table(self.deployment(key), key.layout, self.formats(key), self.machine(key))
         return self.prefills[key]
 
+    def host(self, key: Key) -> Host:
+        """Host values of an engine's runtime."""
+        runtime = self.deployment(key).runtime
+        return self.hosts.get(runtime.name) or runtime.host or NO_HOST
+
+    def transfer(self, key: Key, devices: int) -> float:
+        """Seconds to send the cache of one prompt token out of a rank of ``key``; ``devices``: of all pools together.
+
+        Every rank sends what it holds over its own port of the innermost tier that reaches the other pool.
+        """
+        system = system_for(key.device, devices)
+        reaching = next((tier for _, tier in system.levels if tier.scope >= devices), system.scale_out)
+        held = memory(self.deployment(key).model, key.layout, self.formats(key))
+        return held.cache_per_token * system.ranks_per_device / reaching.bandwidth
+
     def cache_tokens(self, key: Key) -> float:
         """KV capacity of one rank in tokens."""
         if key not in self.capacities:
@@ -119,7 +134,7 @@ class Fleet:
     ) -> Engine:
         """The engine of ``key``; largest: sequences of a rank its decode table covers."""
         d = self.deployment(key)
-        host = self.hosts.get(d.runtime.name) or d.runtime.host or NO_HOST
+        host = self.host(key)
         table = StepTable(
             self.decode(key, largest) if "decode" in phases else None,
             self.prefill(key) if "prefill" in phases else None,
