@@ -21,6 +21,8 @@ HEADLINE = (
     ("j_per_output_tok", "energy", "J/output token"),
     ("usd_per_mtok_input", "cost", "USD per million input tokens"),
     ("usd_per_mtok_output", "cost", "USD per million output tokens"),
+    ("usd_per_mchar_input", "cost", "USD per million characters read"),
+    ("usd_per_mchar_output", "cost", "USD per million characters written"),
     ("power_w_per_dev", "power", "W/device"),
 )
 

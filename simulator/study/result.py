@@ -130,4 +130,5 @@ class Result:
     notes: tuple[str, ...]
     estimated_figures: tuple[str, ...]
     figure_count: int
+    tokens_per_character: float | None
     config: Mapping[str, Any]

@@ -62,6 +62,7 @@ def simulate_deployment(deployment: Deployment) -> Result:
         notes=_notes(deployment, phases),
         estimated_figures=tuple(path for path, figure in figures.items() if figure.kind == "estimated"),
         figure_count=len(figures),
+        tokens_per_character=deployment.model.tokenizer.tokens_per_character if deployment.model.tokenizer else None,
         config=asdict(scenario),
     )
 

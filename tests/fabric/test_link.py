@@ -24,7 +24,7 @@ def test_reads_from_host_memory_are_local():
 def test_large_blocks_reach_the_route_and_small_ones_pay_the_issue():
     system = load_system("atlas-a2-8")
     route = route_of(system, "node", "HCCS", "rD2D")
-    facts = {"path": "communication_domain", "transport": "HCCS", "scope": "node", "device": "ascend-910b3"}
+    facts = {"path": "communication_domain", "transport": "HCCS", "scope": "node", "topology": "mesh"}
     values = load_kernels("hixl", "link", "huawei").select("davinci_c220", **facts).values
     blocks = np.array([16 * 1024.0, MIB, 16 * MIB])
     rate = 128 * MIB / transfer_seconds(blocks, 128 * MIB, route, values)

@@ -9,10 +9,12 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from simulator.profiles.errors import fail
+from simulator.profiles import load_device
+from simulator.profiles.errors import ProfileError, fail
 from simulator.profiles.output import write_atomically
+from simulator.study.error_band import device_fidelity
 from simulator.validation.predict.families import FAMILIES, Family, families_of_rows, family_of
-from simulator.validation.predict.prediction import Prediction
+from simulator.validation.predict.prediction import Prediction, worst
 
 # Columns that are, or give away, a measured value: never passed on to a family (avg_batch is an input of energy tables).
 MEASURED = frozenset(
@@ -80,10 +82,22 @@ def _predict(family: Family, table: pd.DataFrame) -> pd.DataFrame:
     predicted = module.predict(inputs)
     if isinstance(predicted, Prediction):
         result["predicted_us"] = predicted.us
-        return result.assign(fidelity=predicted.fidelity, unsupported=predicted.unsupported)
+        fidelity = _weakened(family.name, table["device"].astype(str).tolist(), predicted.fidelity)
+        return result.assign(fidelity=fidelity, unsupported=predicted.unsupported)
     for column in (*family.outputs, "fidelity", "unsupported"):
         result[column] = predicted[column].to_numpy()
     return result
+
+
+def _weakened(family: str, devices: list[str], fidelity: list[str]) -> list[str]:
+    """``fidelity`` of kernels, no firmer than what rows of the family there are of each device."""
+    ground: dict[str, str] = {}
+    for name in dict.fromkeys(devices):
+        try:
+            ground[name] = device_fidelity(family, load_device(name))
+        except ProfileError:
+            ground[name] = ""  # an unknown device: unsupported anyway
+    return [worst(f, ground[d]) if f and ground[d] else f for d, f in zip(devices, fidelity, strict=True)]
 
 
 def predict_file(source: Path, target: Path) -> dict[str, int]:
