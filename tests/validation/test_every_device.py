@@ -39,6 +39,7 @@ def test_every_device_is_predicted_and_says_how_firmly(device: str) -> None:
     assert us.gt(0).all()
     for _, part in us.groupby(found["op"].to_numpy()):
         assert part.iloc[0] > part.iloc[2]  # the large one takes longer than the tiny one
+    assert found["error_band_pct"].astype(float).gt(0).all()
     ground = {load_error_bands().ground("gemm", device, load_device(device).architecture)}
     if ground == {"none"}:
         assert set(found["fidelity"]) <= {"derived", "estimated"}

@@ -13,9 +13,10 @@ from simulator.models.step import StepShape
 from simulator.profiles import load_model
 from simulator.profiles.errors import ProfileError
 from simulator.profiles.kernels import canonical_runtime
+from simulator.profiles.runtime import Host
 from simulator.study.activity import Activity, activity, watts
 from simulator.validation.predict.families import ENERGY
-from simulator.validation.predict.serving_engines import NO_HOST, Fleet, Key, kernels_per_layer, known_models
+from simulator.validation.predict.serving_engines import Fleet, Key, known_models
 from simulator.validation.predict.serving_formats import label_of
 from simulator.validation.predict.serving_rows import aggregated, count, generation, model_name, number
 from simulator.validation.predict.systems import system_for
@@ -23,8 +24,9 @@ from simulator.validation.predict.systems import system_for
 Floats = npt.NDArray[np.float64]
 Row = Mapping[str, str]
 
-PROMPTS = {"gpqa": 350, "lm-arena-chat": 200, "sourcegraph-fim": 500}
-"""Mean prompt tokens of the tasks, none of which is published. Assumed: multiple-choice questions, chat turns, code around a hole."""
+PROMPTS = {"gpqa": 350, "lm-arena-chat": 350, "sourcegraph-fim": 1800}
+"""Mean prompt tokens of the tasks, none of which is published. gpqa: assumed; chat turns and code around a hole: from how far token rates
+fall below those of steps without prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ def _resolved(row: Row, place: int) -> tuple[Key, Run]:
     if name not in known_models():
         raise ValueError(f"no model profile for {row['model']}")
     shape = {"pp": "1", "moe_tp": "", "dp_attn": row["dp"], **row}
+    if count(row["ep"]) > max(count(row["tp"]), 1) * max(count(row["dp"]), 1):
+        shape["tp"] = row["ep"]  # the sources give the expert group alone; engines lay attention over the same devices
     workers = aggregated(shape, load_model(name).moe is not None, system_for(row["device"], 1).ranks_per_device)
     runtime = generation(canonical_runtime(row["framework"]), row["framework_version"])
     key = Key(name, row["device"], runtime, label_of(row["weight_precision"], row["model"]), workers.layout)
@@ -96,22 +100,30 @@ def _evaluate(fleet: Fleet, group: tuple[Key, bool], runs: Sequence[Run]) -> tup
     key, static = group
     columns = (np.array([getattr(r, name) for r in runs]) for name in ("batch", "isl", "osl"))
     batch, isl, osl = (c.astype(np.float64) for c in columns)
-    deployment = fleet.deployment(key)
-    host = deployment.runtime.host or NO_HOST
-    work, tokens = (_static if static else _steady)(fleet, key, batch, isl, osl)
-    steps = osl if static else np.ones_like(batch)
-    device_time = work.seconds
-    if deployment.runtime.launch == "eager":
-        floor = deployment.model.num_layers * kernels_per_layer(deployment.model) * host.eager_layer
-        device_time = np.maximum(device_time, steps * floor)
-    seconds = device_time + steps * (host.step + host.sequence * batch)
+    deployment, host = fleet.deployment(key), fleet.host(key)
+    graphs, eager = deployment.runtime.launch == "graph", fleet.eager(key)
+    joules = seconds = np.zeros_like(batch)
+    for work, steps in (_static if static else _steady)(fleet, key, batch, isl, osl):
+        device_time = work.seconds if graphs else np.maximum(work.seconds, steps * eager)
+        if not static:
+            device_time = device_time + _prompt_wait(device_time, batch / osl, host, eager)
+        span = device_time + steps * (host.step + host.sequence * batch)
+        joules = joules + span * watts(work, span, deployment.device, deployment.ranks_per_device, graphs=graphs)
+        seconds = seconds + span
     share = np.array([r.groups / r.devices for r in runs])
-    graphs = deployment.runtime.launch == "graph"
-    power = watts(work, seconds, deployment.device, deployment.ranks_per_device, graphs=graphs)
-    return power, tokens * share / seconds
+    tokens = batch * osl if static else batch
+    return joules / seconds, tokens * share / seconds
 
 
-def _steady(fleet: Fleet, key: Key, batch: Floats, isl: Floats, osl: Floats) -> tuple[Activity, Floats]:
+def _prompt_wait(device_time: Floats, joining: Floats, host: Host, eager: float) -> Floats:
+    """Seconds that prompts add to a mean step beyond their work: ``joining`` prompts a step make a share of the steps ones that no
+    graph replays, whose kernels run at ``prompt_share`` of their rate and not before the host has launched them."""
+    with_prompts = -np.expm1(-joining)
+    launched = np.maximum(device_time / host.prompt_share, eager)
+    return np.asarray(with_prompts * (launched - device_time), dtype=np.float64)
+
+
+def _steady(fleet: Fleet, key: Key, batch: Floats, isl: Floats, osl: Floats) -> list[tuple[Activity, Floats]]:
     """One mean step of a full engine: every sequence decodes, and as many prompts join as end (batch / osl of them)."""
     batch, joining = np.round(batch), np.round(batch / osl * isl)
     place = fleet.deployment(key), key.layout, fleet.formats(key), fleet.machine(key)
@@ -120,12 +132,13 @@ def _steady(fleet: Fleet, key: Key, batch: Floats, isl: Floats, osl: Floats) -> 
     whole, core = activity(*place, StepShape("decode", both, 1, np.maximum(context, 2.0)))
     own, wide = slice(0, len(batch)), slice(len(batch), None)
     projections = whole.part(wide).plus(core.part(wide), -1.0)
-    return projections.plus(core.part(own)), batch
+    return [(projections.plus(core.part(own)), np.ones_like(batch))]
 
 
-def _static(fleet: Fleet, key: Key, batch: Floats, isl: Floats, osl: Floats) -> tuple[Activity, Floats]:
-    """The prompt phase of a batch and all of its decode steps."""
+def _static(fleet: Fleet, key: Key, batch: Floats, isl: Floats, osl: Floats) -> list[tuple[Activity, Floats]]:
+    """The prompt phase of a batch and all of its decode steps, each with its number of steps."""
     place = fleet.deployment(key), key.layout, fleet.formats(key), fleet.machine(key)
     prompt, _ = activity(*place, StepShape("prefill", batch, isl, isl))
     step, _ = activity(*place, StepShape("decode", batch, 1, np.round(isl + osl / 2)))
-    return prompt.plus(step, np.maximum(osl - 1, 1)), batch * osl
+    rest = np.maximum(osl - 1, 1)
+    return [(prompt, np.ones_like(batch)), (step.plus(step, rest - 1), rest)]

@@ -106,6 +106,12 @@ class Fleet:
         runtime = self.deployment(key).runtime
         return self.hosts.get(runtime.name) or runtime.host or NO_HOST
 
+    def eager(self, key: Key) -> float:
+        """Seconds in which the host of an engine launches a step kernel by kernel: a slower core takes longer."""
+        d = self.deployment(key)
+        layer = self.host(key).eager_layer * d.system.host.cpu_factor
+        return d.model.num_layers * kernels_per_layer(d.model) * layer
+
     def transfer(self, key: Key, devices: int) -> float:
         """Seconds to send the cache of one prompt token out of a rank of ``key``; ``devices``: of all pools together.
 
@@ -155,7 +161,7 @@ class Fleet:
             stream_steps=int(limits.get("stream_steps", 1)),
             output_reserve=d.runtime.output_reserve,
             accepted=limits.get("accepted", 1.0),
-            eager=d.model.num_layers * kernels_per_layer(d.model) * host.eager_layer,
+            eager=self.eager(key),
             prompt_share=host.prompt_share,
             graphs=d.runtime.launch == "graph",
         )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import math
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from simulator.devices.peaks import Device
 from simulator.profiles import load_device
 from simulator.profiles.errors import ProfileError, fail
 from simulator.profiles.output import write_atomically
-from simulator.study.error_band import device_fidelity
+from simulator.study.error_band import band_pct, device_fidelity
 from simulator.validation.predict.families import FAMILIES, Family, families_of_rows, family_of
 from simulator.validation.predict.prediction import Prediction, worst
 
@@ -43,7 +45,8 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def predict_frame(table: pd.DataFrame, file: str = "table") -> tuple[Family, pd.DataFrame]:
-    """The family of ``table`` and a copy with predicted_* columns, ``fidelity`` and ``unsupported`` added.
+    """The family of ``table`` and a copy with predicted_* columns, ``fidelity`` and ``unsupported`` added, and the expected
+    error ``error_band_pct`` of kernel rows.
 
     A table of several kernel families is predicted family by family (``families.families_of_rows``); the family returned
     is then that of most rows. Measured columns are dropped before any family sees a row. ProfileError: no family has
@@ -57,7 +60,7 @@ def predict_frame(table: pd.DataFrame, file: str = "table") -> tuple[Family, pd.
     if len(parts) == 1:
         family = next(iter(parts))
         return family, _predict(family, table)
-    columns = ["predicted_us", "fidelity", "unsupported"]
+    columns = ["predicted_us", "fidelity", "error_band_pct", "unsupported"]
     found = pd.concat([_predict(f, _own_columns(f, part))[columns] for f, part in parts.items()])
     return max(parts, key=lambda f: len(parts[f])), table.join(found)
 
@@ -82,22 +85,31 @@ def _predict(family: Family, table: pd.DataFrame) -> pd.DataFrame:
     predicted = module.predict(inputs)
     if isinstance(predicted, Prediction):
         result["predicted_us"] = predicted.us
-        fidelity = _weakened(family.name, table["device"].astype(str).tolist(), predicted.fidelity)
-        return result.assign(fidelity=fidelity, unsupported=predicted.unsupported)
+        firm, bands = _firmness(family.name, table["device"].astype(str).tolist(), predicted)
+        return result.assign(fidelity=firm, error_band_pct=bands, unsupported=predicted.unsupported)
     for column in (*family.outputs, "fidelity", "unsupported"):
         result[column] = predicted[column].to_numpy()
     return result
 
 
-def _weakened(family: str, devices: list[str], fidelity: list[str]) -> list[str]:
-    """``fidelity`` of kernels, no firmer than what rows of the family there are of each device."""
-    ground: dict[str, str] = {}
+def _firmness(family: str, devices: list[str], predicted: Prediction) -> tuple[list[str], list[float]]:
+    """(fidelity, error band in percent) of each row: no firmer than what rows of the family there are of its device."""
+    known: dict[str, Device | None] = {}
     for name in dict.fromkeys(devices):
         try:
-            ground[name] = device_fidelity(family, load_device(name))
+            known[name] = load_device(name)
         except ProfileError:
-            ground[name] = ""  # an unknown device: unsupported anyway
-    return [worst(f, ground[d]) if f and ground[d] else f for d, f in zip(devices, fidelity, strict=True)]
+            known[name] = None  # unsupported anyway
+    firm, bands = [], []
+    for name, stack, us in zip(devices, predicted.fidelity, predicted.us.tolist(), strict=True):
+        device = known[name]
+        if device is None or not stack:
+            firm.append(stack)
+            bands.append(math.nan)
+        else:
+            firm.append(worst(stack, device_fidelity(family, device)))
+            bands.append(round(band_pct(family, device, stack, us * 1e-6), 1))
+    return firm, bands
 
 
 def predict_file(source: Path, target: Path) -> dict[str, int]:
