@@ -108,6 +108,14 @@ def test_separate_pools_keep_decodes_free_of_prompts():
     assert more.ttft < apart.ttft
 
 
+def test_a_hand_over_delays_the_first_token_by_its_wait_and_its_transfer():
+    load = Load(Lengths(2048, 64), 10, 1)
+    near = serve_disaggregated(Pools(engine(), engine(), prefill_workers=1), load)
+    far = serve_disaggregated(Pools(engine(), engine(), 1, transfer=1e-5, handoff=0.1), load)
+    assert far.ttft - near.ttft == pytest.approx(0.1 + 2048e-5)
+    assert far.tpot == pytest.approx(near.tpot)
+
+
 def test_batches_without_arrivals():
     whole = static_batch(engine(), 8, 512, 65)
     assert whole.ttft == pytest.approx(StepClock(engine()).prefill([(512.0, 0.0)] * 8))

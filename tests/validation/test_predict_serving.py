@@ -131,6 +131,12 @@ def test_power_and_training_rows():
     assert product == pytest.approx(found["predicted_power_w_per_dev"])
     wall = energy.predict(pd.DataFrame([cells | {"power_scope": "whole system at AC wall"}])).iloc[0]
     assert "another scope" in wall["unsupported"]
+    experts = cells | {"model": "Qwen/Qwen3-30B-A3B", "num_devices": "2", "avg_batch": "4"}
+    group, alone = (
+        energy.predict(pd.DataFrame([experts | sizes])).iloc[0]["predicted_output_tok_s_per_dev"]
+        for sizes in ({"ep": "2"}, {"ep": "1"})
+    )
+    assert group < alone  # one engine over both devices, not two engines with half of the requests each
     job = {
         "model": "LLAMA3_70B", "task": "pretrain", "device": "h100-sxm", "n_devices": "64", "precision": "FP8", "gbs_seqs": "128",
         "mbs": "1", "seq_len": "8192", "tp": "4", "pp": "8", "cp": "1", "vp": "5", "ep": "", "fsdp": "", "dp": "",

@@ -107,10 +107,13 @@ class Fleet:
         return self.hosts.get(runtime.name) or runtime.host or NO_HOST
 
     def eager(self, key: Key) -> float:
-        """Seconds in which the host of an engine launches a step kernel by kernel: a slower core takes longer."""
+        """Seconds in which the host of an engine launches a step kernel by kernel.
+
+        Where every step is launched so, a slower core takes longer; graph engines prepare their rare eager steps ahead.
+        """
         d = self.deployment(key)
-        layer = self.host(key).eager_layer * d.system.host.cpu_factor
-        return d.model.num_layers * kernels_per_layer(d.model) * layer
+        core = d.system.host.cpu_factor if d.runtime.launch == "eager" else 1.0
+        return d.model.num_layers * kernels_per_layer(d.model) * self.host(key).eager_layer * core
 
     def transfer(self, key: Key, devices: int) -> float:
         """Seconds to send the cache of one prompt token out of a rank of ``key``; ``devices``: of all pools together.
