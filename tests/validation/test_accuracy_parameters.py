@@ -39,6 +39,15 @@ def test_stacks_of_one_family_stay_readable():
     assert max(p.entries for p in stack_values()) <= 32
 
 
+def test_half_of_the_stacks_carry_at_most_eight_fitted_values_a_family():
+    """The others serve unlike kernels (seven expert kernels in one stack); none may grow into a table."""
+    lines = stack_values()
+    within = [p for p in lines if p.calibrated <= MOST_VALUES]
+    assert len(within) >= 0.5 * len(lines), listed(lines)
+    assert max(p.calibrated for p in lines) <= 50, listed(sorted(lines, key=lambda p: -p.calibrated)[:8])
+    assert fitted_numbers()[1] <= 650
+
+
 def test_every_fitted_number_is_counted_once():
     hardware, stack = fitted_numbers()
     assert 0 < hardware <= sum(p.calibrated for p in efficiencies())
