@@ -25,7 +25,7 @@ def main() -> None:
     """Entry point: run the command line; bad input is one message and exit status 2, never a traceback."""
     from simulator.profiles.errors import ProfileError
 
-    gc.set_threshold(100_000, 20, 20)  # graphs are many small objects that live to the end: rarely worth a search
+    gc.set_threshold(1_000_000, 20, 20)  # graphs are many small objects that live to the end: rarely worth a search
     try:
         app(standalone_mode=True)
     except ProfileError as error:

@@ -145,7 +145,7 @@ def _candidates(model: Model, devices: int) -> list[Layout]:
 @lru_cache(maxsize=256)
 def _held(model: Model, layout: Layout, choice: Formats, modules: int) -> Memory:
     options = Options(mtp_passes=modules)
-    graph = shard(formats_pass(describe(model, StepShape("decode", 1, 1, 2), options), choice), layout)
+    graph = shard(_described(model, choice, options), layout)
     part = {i: n.part for n in reversed(graph.nodes) for i in n.inputs}
     stages: list[dict[str, float]] = [{} for _ in range(layout.pp)]
     tokens, requests = [0.0] * layout.pp, [0.0] * layout.pp
@@ -163,6 +163,12 @@ def _held(model: Model, layout: Layout, choice: Formats, modules: int) -> Memory
                 tokens[stage] += _row(v) / tokens_per_entry(v)
     fullest = int(np.argmax([sum(s.values()) for s in stages]))
     return Memory(stages[fullest], max(tokens) / layout.dcp, max(requests), 0.0)
+
+
+@lru_cache(maxsize=32)
+def _described(model: Model, choice: Formats, options: Options) -> Graph:
+    """A decode step of one token in its formats, before it is cut."""
+    return formats_pass(describe(model, StepShape("decode", 1, 1, 2), options), choice)
 
 
 def _stages(v: Value, members: Mapping[int, tuple[int, ...]], model: Model, layout: Layout) -> list[int]:

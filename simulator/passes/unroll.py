@@ -58,13 +58,13 @@ class _Unrolling:
         return prologue, epilogue
 
     def _layer(self, index: int, body: Body, carried: tuple[int, ...]) -> tuple[int, ...]:
-        local: dict[int, int] = dict(zip(body.carry_in, carried, strict=True)) if carried else {}
-        scope = _Chain(local, self.at)
+        scope = dict(self.at)
+        scope.update(zip(body.carry_in, carried, strict=True) if carried else ())
         for node in self.members[body.layer]:
             self._clone(node, index, scope, body.layer)
         return tuple(scope[v] for v in body.carry_out)
 
-    def _clone(self, node: Node, layer: int, at: dict[int, int] | _Chain, built: int | None = None) -> None:
+    def _clone(self, node: Node, layer: int, at: dict[int, int], built: int | None = None) -> None:
         inputs = tuple([at[i] if i in at else self._leaf(i, at, layer, built) for i in node.inputs])
         outputs = []
         values = self.old.values
@@ -92,7 +92,7 @@ class _Unrolling:
             )
         )
 
-    def _leaf(self, old: int, at: dict[int, int] | _Chain, layer: int, built: int | None) -> int:
+    def _leaf(self, old: int, at: dict[int, int], layer: int, built: int | None) -> int:
         v = self.old.values[old]
         own = built is not None and v.name.startswith(f"layers.{built}.")
         number = len(self.values)
@@ -100,28 +100,10 @@ class _Unrolling:
         if own:
             at[old] = number
         else:
-            self.at[old] = number
+            self.at[old] = at[old] = number
         if v.role != "weight":
             self.inputs.append(number)
         return number
-
-
-class _Chain:
-    """Values of one layer in front of the values of the whole graph."""
-
-    __slots__ = ("local", "outer")
-
-    def __init__(self, local: dict[int, int], outer: dict[int, int]) -> None:
-        self.local, self.outer = local, outer
-
-    def __contains__(self, key: int) -> bool:
-        return key in self.local or key in self.outer
-
-    def __getitem__(self, key: int) -> int:
-        return self.local[key] if key in self.local else self.outer[key]
-
-    def __setitem__(self, key: int, value: int) -> None:
-        self.local[key] = value
 
 
 def _renamed(name: str, built: int | None, layer: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,12 @@ def graph_costs(graph: Graph, machine: Machine, known: dict[Hashable, NodeCost] 
 
 
 def _op_key(op: Op) -> Hashable:
-    return type(op), tuple(_plain(getattr(op, f.name)) for f in fields(op))  # type: ignore[arg-type]
+    return type(op), tuple([_plain(getattr(op, name)) for name in _field_names(type(op))])
+
+
+@lru_cache(maxsize=256)
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))
 
 
 def _spec_key(spec: TensorSpec) -> Hashable:

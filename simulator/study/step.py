@@ -207,8 +207,19 @@ def _attention_forms(deployment: Deployment, phase: Phase, shape: StepShape) -> 
     choices = [options]
     if shape.phase == "prefill" and any(layer.mixer.startswith("mla_dsa") for layer in deployment.model.sequence()):
         longest = max(int(np.max(np.asarray(s.kv_len))) for s in (*shape.groups, shape))
-        choices.append(replace(options, masked_mha_below=longest))
+        masked = replace(options, masked_mha_below=longest)
+        choices = [masked] if _all_keys_are_few(deployment, shape) else [options, masked]
     return choices
+
+
+def _all_keys_are_few(deployment: Deployment, shape: StepShape) -> bool:
+    """Whether queries see on average no more keys than sparse attention would gather: it then does more work a pair on as
+    many pairs, and gathers them besides."""
+    indexer = deployment.model.indexer
+    if shape.groups or indexer is None:
+        return False
+    seen = np.asarray(shape.kv_len, dtype=np.float64) - np.asarray(shape.q_len, dtype=np.float64) / 2
+    return bool(np.all(seen <= indexer.topk))
 
 
 def _step(
