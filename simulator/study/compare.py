@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 from simulator.profiles.aliases import split_overrides
 from simulator.profiles.errors import ProfileError, fail, nearest
 from simulator.profiles.library import list_names, load_scenario
+from simulator.profiles.scenario import Scenario
 from simulator.study.deployment import Deployment, assemble
 from simulator.study.rankings import ranking
-from simulator.study.result import Result
-from simulator.study.retarget import first_count, place, retarget, runtime_for, system_of
+from simulator.study.result import Result, without_graphs
+from simulator.study.retarget import Parts, first_count, place, retarget, runtime_for, system_of
 from simulator.study.rows import Row, row_of
 from simulator.study.simulate import simulate_deployment
+
+Outcome: TypeAlias = "tuple[Row, Result] | ProfileError"
+
+FEW = 3
+"""Targets that one process takes at a time: neighbours in the list share graphs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """Results in rank order and one row each; failures: (device, reason) of those that cannot run the work.
+    """Results in rank order (without graphs where there are many) and one row each.
 
+    failures: (device, reason) of those that cannot run the work.
     order: what comes first, in words.
     """
 
@@ -48,20 +60,40 @@ def compare(
     policy = ranking(rank_by)
     found: list[tuple[Row, Result]] = []
     failures: list[tuple[str, ProfileError]] = []
-    for target in expand(devices):
+    targets = expand(devices)
+    for target, outcome in zip(targets, _outcomes(base, targets, parts), strict=True):
         if progress:
             progress(target)
-        try:
-            deployment, asked = place(base, target, parts)
-            result = simulate_deployment(deployment)
-            found.append((row_of(result) | {"asked_num_devices": asked}, result))
-        except ProfileError as error:
-            failures.append((target, error))
+        if isinstance(outcome, ProfileError):
+            failures.append((target, outcome))
+        else:
+            found.append(outcome)
     if failures and not found:
         raise failures[0][1]
     ranked = sorted(found, key=lambda pair: policy.order(pair[0]))
     rows, ordered = tuple(row for row, _ in ranked), tuple(r for _, r in ranked)
     return Comparison(base.name, ordered, rows, tuple((t, str(e.faults[0])) for t, e in failures), policy.title)
+
+
+def _outcomes(base: Scenario, targets: Sequence[str], parts: Parts) -> Iterator[Outcome]:
+    """Outcome on each target, in order. Many targets are dealt to the cores; their results then come without graphs."""
+    run = partial(_outcome, base, parts)
+    workers = min(os.cpu_count() or 1, len(targets) // FEW)
+    if workers < 2 or "fork" not in multiprocessing.get_all_start_methods():
+        yield from map(run, targets)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        yield from pool.map(partial(run, keep_graphs=False), targets, chunksize=FEW)
+
+
+def _outcome(base: Scenario, parts: Parts, target: str, keep_graphs: bool = True) -> Outcome:
+    try:
+        deployment, asked = place(base, target, parts)
+        result = simulate_deployment(deployment)
+    except ProfileError as error:
+        return error
+    row = row_of(result) | {"asked_num_devices": asked}
+    return row, result if keep_graphs else without_graphs(result)
 
 
 def expand(devices: Sequence[str]) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from simulator.economics.energy import Energy
 from simulator.models.graph import Graph
@@ -132,3 +134,14 @@ class Result:
     figure_count: int
     tokens_per_character: float | None
     config: Mapping[str, Any]
+
+
+def without_graphs(result: Result) -> Result:
+    """``result`` with the graphs, programs and timelines of its phases empty: all its figures, small enough to be sent."""
+    graph, program = Graph((), (), (), ()), Program((), (), (), (), (), (), ())
+    timeline = Timeline(program, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    bare = {
+        name: replace(phase, graph=graph, program=program, timeline=timeline, costs={})
+        for name, phase in result.phases.items()
+    }
+    return replace(result, phases=bare)
