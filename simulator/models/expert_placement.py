@@ -84,8 +84,3 @@ def slot_loads(loads: Floats, placement: Slots) -> Floats:
     """Load of every slot: an expert's load is shared evenly by its replicas."""
     count = np.bincount(placement, minlength=len(loads))
     return np.asarray((loads / np.maximum(count, 1))[placement], dtype=np.float64)
-
-
-def rank_loads(loads: Floats, placement: Slots, ranks: int) -> Floats:
-    """Load of every rank (or node: any number of equal shares of the slots)."""
-    return np.asarray(slot_loads(loads, placement).reshape(ranks, -1).sum(axis=1), dtype=np.float64)

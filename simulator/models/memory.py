@@ -1,4 +1,4 @@
-"""What one rank must hold: weights, caches, activations; and the smallest number of devices on which a model fits."""
+"""What one rank must hold: weights, caches, activations."""
 
 from __future__ import annotations
 
@@ -99,47 +99,6 @@ def activations(graph: Graph) -> float:
             if last[v] == n.id and graph.values[v].role == "activation" and v not in stored:
                 live -= 0.0 if _made_by_view(graph, v) else _bytes(graph.values[v])
     return peak
-
-
-def smallest_fit(
-    model: Model,
-    capacity: float,
-    requests: int,
-    context: int,
-    choice: Formats | None = None,
-    *,
-    limit: int = 1024,
-) -> Layout | None:
-    """Layout with the fewest devices (doubling) whose ranks hold ``requests`` requests of ``context`` tokens in all;
-    None if none up to ``limit`` does. Tensor parallel while the KV cache divides, then attention data parallel with
-    expert parallel."""
-    devices = 1
-    while devices <= limit:
-        for layout in _candidates(model, devices):
-            here = memory(model, layout, choice)
-            if here.fits(capacity, requests / layout.dp, context):
-                return layout
-        devices *= 2
-    return None
-
-
-def _candidates(model: Model, devices: int) -> list[Layout]:
-    shapes = [Layout(tp=devices, ep=devices if model.moe else 1)]
-    if model.moe is not None:
-        shapes.append(Layout(dp=devices, ep=devices, redundant_experts=-model.moe.experts % devices))
-        shapes += [Layout(tp=8, dp=devices // 8, ep=devices)] if devices > 8 else []
-    else:
-        shapes += [Layout(tp=8, pp=devices // 8)] if devices > 8 else []
-    found = []
-    for shape in shapes:
-        try:
-            layout = resolve(shape, model)
-            if model.blocks:  # whether weights of the user's own divide, only their graph tells
-                memory(model, layout)
-            found.append(layout)
-        except ValueError:
-            continue
-    return found
 
 
 @lru_cache(maxsize=256)

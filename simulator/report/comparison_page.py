@@ -64,6 +64,7 @@ def _measures(rows: Sequence[Row]) -> str:
         colours = [SERIES[0] if v == least else "#A9C9E2" for v in values]
         axes.barh(at, np.nan_to_num(values), color=colours, height=0.7, xerr=np.nan_to_num(error), error_kw={"lw": 0.7})
         axes.set_yticks(at, [r["device"] for r in rows] if n == 0 else [""] * len(rows))
+        axes.set_ylim(-0.8, len(rows) - 0.2)
         axes.set_xlabel(what, fontsize=8)
         axes.set_xlim(0, np.nanquantile(values + error, 0.9) * 1.15)  # a straggler must not flatten the others
         axes.grid(axis="y", visible=False)
@@ -84,9 +85,10 @@ def _stages(results: Sequence[Result], phase: str) -> str:
         axes.barh(at, share, left=offset, color=stage_colour(stage), height=0.7)
         offset += np.array(share)
     axes.set_yticks(at, [r.device for r in shown])
+    axes.set_ylim(-0.8, len(shown) - 0.2)
     axes.set_xlim(0, 100)
     axes.set_xlabel(f"% of the {phase} step")
     axes.grid(axis="y", visible=False)
     patches: list[Any] = [matplotlib.patches.Patch(color=stage_colour(s), label=s.replace("_", " ")) for s in stages]
-    figure.legend(handles=patches, loc="outside upper center", ncols=min(len(patches), 8), fontsize=8)
+    figure.legend(handles=patches, loc="outside upper center", ncols=min(len(patches), 6), fontsize=8)
     return svg(figure)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -14,10 +11,10 @@ from simulator.profiles.aliases import split_overrides
 from simulator.profiles.errors import ProfileError, fail, nearest
 from simulator.profiles.library import list_names, load_scenario
 from simulator.profiles.scenario import Scenario
-from simulator.study.deployment import Deployment, assemble
+from simulator.study.cores import answers, spread
 from simulator.study.rankings import ranking
 from simulator.study.result import Result, without_graphs
-from simulator.study.retarget import Parts, first_count, place, retarget, runtime_for, system_of
+from simulator.study.retarget import Parts, place
 from simulator.study.rows import Row, row_of
 from simulator.study.simulate import simulate_deployment
 
@@ -77,16 +74,11 @@ def compare(
 
 def _outcomes(base: Scenario, targets: Sequence[str], parts: Parts) -> Iterator[Outcome]:
     """Outcome on each target, in order. Many targets are dealt to the cores; their results then come without graphs."""
-    run = partial(_outcome, base, parts)
-    workers = min(os.cpu_count() or 1, len(targets) // FEW)
-    if workers < 2 or "fork" not in multiprocessing.get_all_start_methods():
-        yield from map(run, targets)
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        yield from pool.map(partial(run, keep_graphs=False), targets, chunksize=FEW)
+    workers = len(targets) // FEW
+    return answers(partial(_outcome, base, parts, not spread(workers)), targets, workers, FEW)
 
 
-def _outcome(base: Scenario, parts: Parts, target: str, keep_graphs: bool = True) -> Outcome:
+def _outcome(base: Scenario, parts: Parts, keep_graphs: bool, target: str) -> Outcome:
     try:
         deployment, asked = place(base, target, parts)
         result = simulate_deployment(deployment)
@@ -105,15 +97,7 @@ def expand(devices: Sequence[str]) -> list[str]:
     for name in names:
         if name not in known and name not in list_names("system"):
             every = (*known, *list_names("system"))
-            message = f"unknown device or system {nearest(name, every)}".strip()
+            close = nearest(name, every)
+            message = "unknown device or system" + (f", {close}" if close else "")
             raise fail("--devices", 0, "", message, name, ", ".join(known))
     return list(dict.fromkeys(names))
-
-
-def first_deployment(name: str, target: str, overrides: Mapping[str, str]) -> Deployment:
-    """``name`` on ``target`` (device or system) at its first count, without the search for one that fits."""
-    parts = split_overrides(overrides)
-    base = load_scenario(name, parts["scenario"])
-    system, guest = system_of(expand([target])[0])
-    runtime = runtime_for(base.runtime, system.vendor)
-    return assemble(retarget(base, system, runtime, first_count(base, system), guest), parts)

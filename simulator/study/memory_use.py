@@ -1,4 +1,4 @@
-"""What one rank of a deployment holds, whether it fits, and the fewest devices that would."""
+"""What one rank of a deployment holds, and whether it fits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from simulator.models.formats import Formats
 from simulator.models.graph import Graph
 from simulator.models.layout import Layout
-from simulator.models.memory import Memory, activations, memory, smallest_fit
+from simulator.models.memory import Memory, activations, memory
 from simulator.models.step import StepShape
 from simulator.ops.tensor import Number
 from simulator.profiles.errors import fail
@@ -107,17 +107,4 @@ def memory_use(deployment: Deployment, phase: Phase, whole: StepShape) -> Memory
     for part, size in here.weights.items():
         parts[names.get(part, "other_weights")] += size
     parts |= {"kv_cache": cache, "activations": here.activations}
-    capacity = usable_bytes(deployment)
-    if sum(parts.values()) <= capacity:
-        return MemoryUse(parts, capacity, deployment.num_devices)
-    total = round(requests * deployment.scenario.layout(phase).dp)
-    layout = smallest_fit(
-        deployment.model,
-        capacity - here.activations,
-        total,
-        round(context),
-        formats_of(deployment),
-        limit=deployment.system.max_devices * deployment.ranks_per_device,
-    )
-    ranks = layout.devices if layout else None
-    return MemoryUse(parts, capacity, -(-ranks // deployment.ranks_per_device) if ranks else None)
+    return MemoryUse(parts, usable_bytes(deployment))

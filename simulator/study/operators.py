@@ -33,11 +33,16 @@ def operator_results(step: Step, deployment: Deployment, times: Counts | int = 1
     return tuple(found)
 
 
+def over_steps(value: Number, times: Counts | int) -> float:
+    """Sum of a figure of each scenario of a step over how often each is run."""
+    if isinstance(value, float) and isinstance(times, int):
+        return value * times
+    return float(np.sum(np.asarray(value, dtype=np.float64) * times))
+
+
 def _operator(node: Node, cost: NodeCost, step: Step, deployment: Deployment, times: Counts | int) -> OperatorResult:
     def total(value: Number) -> float:
-        if isinstance(value, float) and isinstance(times, int):
-            return value * times
-        return float(np.sum(np.asarray(value, dtype=np.float64) * times))
+        return over_steps(value, times)
 
     device, power, runs = deployment.device, deployment.device.power, int(np.sum(times))
     count, seconds = step.counts[node.template], total(cost.cost.seconds)

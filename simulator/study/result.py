@@ -47,11 +47,10 @@ class OperatorResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryUse:
-    """Bytes on one rank. parts: weights by part, kv_cache, activations, reserved. smallest_num_devices: that would fit."""
+    """Bytes on one rank. parts: weights by part, kv_cache, activations. capacity: what an engine can use."""
 
     parts: Mapping[str, float]
     capacity: float
-    smallest_num_devices: int | None
 
     @property
     def total(self) -> float:
@@ -130,6 +129,7 @@ class Result:
     cost_basis: str
     power_limit_w: float
     notes: tuple[str, ...]
+    smallest_num_devices: int | None
     estimated_figures: tuple[str, ...]
     figure_count: int
     tokens_per_character: float | None

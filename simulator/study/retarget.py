@@ -19,36 +19,48 @@ WIDEST_TENSOR_PARALLEL = 16
 
 
 def place(base: Scenario, target: str, parts: Parts) -> tuple[Deployment, int]:
-    """(deployment of ``base`` on ``target``, devices it would have had if the model fitted at once).
+    """(deployment of ``base`` on ``target`` with the fewest ranks that hold the model, devices of the first one tried).
 
-    The fewest ranks that hold the model, in steps of two from the scenario's own number of packages; of the layouts with
-    that many the first that fits: the scenario's own with more data parallelism, then wider tensor parallelism. Where none
-    fits, the first deployment as it is. ProfileError: no runtime, or a scenario that no rank count of the system can run.
+    Where none fits, the first deployment as it is. ProfileError: no runtime, or a scenario that the system cannot run.
     """
+    first = first_deployment(base, target, parts)
+    return smallest_deployment(first) or first, first.num_devices
+
+
+def first_deployment(base: Scenario, target: str, parts: Parts) -> Deployment:
+    """``base`` on ``target`` (device or system) with as many packages as it has, not asked whether the model fits."""
     system, guest = system_of(target)
     runtime = runtime_for(base.runtime, system.vendor)
-    asked = first_count(base, system)
-    count, first = asked, None
-    error: ProfileError | None = None
-    while (here := _holding(system, count)) is not None:
-        for tp in _tensor_parallel(base, here):
+    return assemble(retarget(base, system, runtime, first_count(base, system), guest), parts)
+
+
+def smallest_deployment(first: Deployment) -> Deployment | None:
+    """``first`` with the fewest ranks that hold its model, in steps of two from its own; None if the system holds none.
+
+    Of the layouts with that many ranks the first that fits: the scenario's own with more data parallelism, then wider tensor
+    parallelism. Ranks beyond a slice's scale-up domain move to the next larger slice.
+    """
+    guest = "" if first.system.device == first.device.name else first.device.name
+    ranks = first.scenario.num_devices
+    while (system := _holding(first, ranks)) is not None:
+        for tp in _tensor_parallel(first.scenario, system):
             try:
-                deployment = assemble(retarget(base, here, runtime, count, guest, tp), parts)
-                if fits(deployment):
-                    return deployment, -(-asked // here.ranks_per_device)
-                first = first or deployment
-            except ProfileError as fault:
-                error = error or fault
-        count *= 2
-    if first is None:
-        raise error or fail(f"system {target}", 0, "", "holds no rank of the scenario")
-    return first, first.num_devices
+                scenario = retarget(first.scenario, system, first.runtime.name, ranks, guest, tp)
+                candidate = replace(first, scenario=scenario, system=system)
+                if fits(candidate):
+                    return candidate
+            except ProfileError:
+                continue  # sizes that do not divide the model or the ranks
+        ranks *= 2
+    return None
 
 
-def _holding(system: System, ranks: int) -> System | None:
+def _holding(first: Deployment, ranks: int) -> System | None:
     """The system, or the next larger slice of its kind whose scale-up domain covers ``ranks``; None beyond the last."""
+    system, own = first.system, "system."
+    overrides = dict(c.removeprefix(own).split("=", 1) for c in first.changed if c.startswith(own))
     while system.scale_up.scope * system.ranks_per_device < ranks and system.larger:
-        system = load_system(system.larger)
+        system = load_system(system.larger, overrides)
     return system if ranks <= system.max_devices * system.ranks_per_device else None
 
 
@@ -98,9 +110,9 @@ def retarget(
     """
     p = base.parallel
     tp = tp or p.tp
-    place = replace(base, system="" if guest else system.name, device=guest, runtime=runtime)
+    moved = replace(base, system="" if guest else system.name, device=guest, runtime=runtime)
     if ranks == base.num_devices and system.name == base.system and tp == p.tp:
-        return place
+        return moved
     fixed = tp * p.pp * p.cp
     if ranks % fixed:
         raise fail(
@@ -108,7 +120,7 @@ def retarget(
         )
     dp = ranks // fixed
     parallel = replace(p, tp=tp, dp=dp, ep=_expert_parallel(base, dp * tp * p.cp))
-    return replace(place, num_devices=ranks, parallel=parallel, phases=_shared(base.phases, p.dp, dp))
+    return replace(moved, num_devices=ranks, parallel=parallel, phases=_shared(base.phases, p.dp, dp))
 
 
 def _shared(phases: Phases, before: int, after: int) -> Phases:

@@ -22,7 +22,7 @@ def row_of(result: Result) -> Row:
         "num_devices": result.num_devices,
         "parallel": " ".join(f"{k}{v}" for k, v in result.layout.items() if v > 1) or "one rank",
         "fits": all(p.memory.fits for p in result.phases.values()),
-        "smallest_num_devices": _smallest(result),
+        "smallest_num_devices": result.smallest_num_devices,
         "ttft_ms": prefill.seconds * 1e3 if prefill else None,
         "tpot_ms": _tpot(decode or mixed),
     }
@@ -72,8 +72,3 @@ def _tpot(phase: PhaseResult | None) -> float | None:
     if phase is None:
         return None
     return phase.seconds * phase.decoding / phase.output_tokens * 1e3
-
-
-def _smallest(result: Result) -> int | None:
-    counts = [p.memory.smallest_num_devices for p in result.phases.values()]
-    return None if any(c is None for c in counts) else max(c for c in counts if c is not None)

@@ -9,21 +9,20 @@ import numpy as np
 
 from simulator.economics.energy import Energy
 from simulator.models.graph import Graph
-from simulator.ops.tensor import Number
 from simulator.profiles.errors import fail
 from simulator.profiles.scenario import Decode, Mixed, Phase, Prefill
 from simulator.replay.batched import replay
 from simulator.replay.program import PS_PER_SECOND
 from simulator.replay.timeline import Timeline
-from simulator.study.chunks import Counts
 from simulator.study.deployment import Deployment, deploy
 from simulator.study.error_band import combined_band_pct
 from simulator.study.expert_use import expert_use
 from simulator.study.memory_use import memory_use
 from simulator.study.node_cost import FIDELITIES, Machine
-from simulator.study.operators import merged, operator_results
+from simulator.study.operators import merged, operator_results, over_steps
 from simulator.study.phase_steps import PhaseSteps, steps_of
 from simulator.study.result import MemoryUse, OperatorResult, PhaseResult, Result
+from simulator.study.retarget import smallest_deployment
 from simulator.study.step import formats_of, shape_of, step_energy
 
 TELLING_SHARE = 0.1
@@ -45,6 +44,7 @@ def simulate_deployment(deployment: Deployment) -> Result:
     phases = {name: phase_result(deployment, phase, machine) for name, phase in scenario.phases.named().items()}
     formats = formats_of(deployment)
     figures = deployment.figures()
+    smallest = _smallest(deployment, phases)
     return Result(
         scenario=scenario.name,
         device=deployment.device.name,
@@ -59,7 +59,8 @@ def simulate_deployment(deployment: Deployment) -> Result:
         usd_per_device_hour=deployment.usd_per_device_hour,
         cost_basis=deployment.prices.name,
         power_limit_w=deployment.device.power.tdp,
-        notes=_notes(deployment, phases),
+        notes=_notes(deployment, phases, smallest),
+        smallest_num_devices=smallest,
         estimated_figures=tuple(path for path, figure in figures.items() if figure.kind == "estimated"),
         figure_count=len(figures),
         tokens_per_character=deployment.model.tokenizer.tokens_per_character if deployment.model.tokenizer else None,
@@ -71,12 +72,13 @@ def phase_result(deployment: Deployment, phase: Phase, machine: Machine) -> Phas
     """One phase of a deployment, costed, replayed and accounted."""
     found = steps_of(deployment, phase, machine, shape_of(deployment, phase))
     step = found.shown
+    timeline = replay(step.program, step.durations_ps)
     operators = merged([operator_results(run, deployment, times) for run, times in found.runs])
     decodes, prompts = _requests(phase)
     ranks = deployment.scenario.layout(phase).dp
     output, prompt = decodes * ranks * deployment.scenario.kept, _prompt_tokens(phase) * ranks
     parts = [o for o in operators if o.total_seconds > 0]
-    roof = sum(_sum(c.roofline, times) * run.counts[t] for run, times in found.runs for t, c in run.costs.items())
+    roof = sum(over_steps(c.roofline, times) * run.counts[t] for run, times in found.runs for t, c in run.costs.items())
     return PhaseResult(
         phase="mixed" if isinstance(phase, Mixed) else step.phase,
         requests=(decodes + prompts) * ranks,
@@ -87,14 +89,14 @@ def phase_result(deployment: Deployment, phase: Phase, machine: Machine) -> Phas
         seconds=found.seconds,
         operators=operators,
         energy=_energy(deployment, found),
-        exposed=_exposed(found),
+        exposed=_exposed(found, timeline),
         bound=_dominant(parts),
         fidelity=_fidelity(parts),
         band_pct=combined_band_pct([(o.band_pct, o.total_seconds, o.family) for o in parts], deployment.device.vendor),
         memory=memory_use(deployment, phase, found.shape),
         graph=step.graph,
         program=step.program,
-        timeline=replay(step.program, step.durations_ps),
+        timeline=timeline,
         roofline_seconds=roof,
         costs=step.costs,
         experts=expert_use(step.graph),
@@ -117,25 +119,21 @@ def _prompt_tokens(phase: Phase) -> int:
 
 
 def _energy(deployment: Deployment, found: PhaseSteps) -> Energy:
-    one_by_one = sum(_sum(run.seconds, times) for run, times in found.runs)
+    one_by_one = sum(over_steps(run.seconds, times) for run, times in found.runs)
     share = (
         1.0 if found.shown.stage_seconds is None else found.seconds / one_by_one
     )  # chunks overlap in pipeline stages
     each = [(step_energy(r, deployment.device, deployment.ranks_per_device, share).split(), t) for r, t in found.runs]
-    return Energy(**{cause: sum(_sum(split[cause], times) for split, times in each) for cause in each[0][0]})
+    return Energy(**{cause: sum(over_steps(split[cause], times) for split, times in each) for cause in each[0][0]})
 
 
-def _sum(value: Number, times: Counts) -> float:
-    return float(np.sum(np.asarray(value, dtype=np.float64) * times))
-
-
-def _exposed(found: PhaseSteps) -> dict[str, float]:
+def _exposed(found: PhaseSteps, shown: Timeline) -> dict[str, float]:
     """Critical path of all steps by stage. With pipeline stages, what they do for other micro-batches meanwhile is
     "pipeline"; chunks that follow each other through the stages share the elapsed time.
     """
     stages: dict[str, float] = {}
     for run, times in found.runs:
-        timeline = replay(run.program, run.durations_ps)
+        timeline = shown if run is found.shown else replay(run.program, run.durations_ps)
         hosts = np.broadcast_to(np.asarray(run.host_seconds, dtype=np.float64), times.shape)
         for index in np.ndindex(times.shape):
             if times[index]:
@@ -197,12 +195,12 @@ def require_fit(result: Result) -> None:
         if not phase.memory.fits:
             raise fail(
                 f"scenario {result.scenario}", 0, name, "the model does not fit in device memory",
-                f"{phase.memory.total / 1e9:.1f} GB a rank", _memory_advice(phase.memory),
+                f"{phase.memory.total / 1e9:.1f} GB a rank", _memory_advice(result, phase.memory),
             )  # fmt: skip
 
 
-def _memory_advice(memory: MemoryUse) -> str:
-    need = memory.smallest_num_devices
+def _memory_advice(result: Result, memory: MemoryUse) -> str:
+    need = result.smallest_num_devices
     where = f"it fits from {need} devices on" if need else "it fits no deployment of this system"
     return f"{memory.capacity / 1e9:.1f} GB; {where}, or use --ignore-memory"
 
@@ -218,11 +216,18 @@ def _pipeline_notes(deployment: Deployment) -> list[str]:
     ]
 
 
-def _notes(deployment: Deployment, phases: Mapping[str, PhaseResult]) -> tuple[str, ...]:
+def _smallest(deployment: Deployment, phases: Mapping[str, PhaseResult]) -> int | None:
+    """Fewest devices on which every phase fits."""
+    if all(p.memory.fits for p in phases.values()):
+        return deployment.num_devices
+    found = smallest_deployment(deployment)
+    return found.num_devices if found else None
+
+
+def _notes(deployment: Deployment, phases: Mapping[str, PhaseResult], need: int | None) -> tuple[str, ...]:
     notes = []
     for name, phase in phases.items():
         if not phase.memory.fits:
-            need = phase.memory.smallest_num_devices
             where = f"needs {need} devices" if need else "does not fit any deployment of this system"
             notes.append(
                 f"{name}: {phase.memory.total / 1e9:.1f} GB a rank exceed {phase.memory.capacity / 1e9:.1f} GB; {where}"

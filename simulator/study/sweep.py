@@ -12,15 +12,18 @@ import numpy as np
 from simulator.economics.money import usd_per_mtok
 from simulator.models.step import StepShape
 from simulator.ops.tensor import Number
+from simulator.profiles.aliases import split_overrides
 from simulator.profiles.errors import ProfileError, fail
+from simulator.profiles.library import load_scenario
 from simulator.profiles.scenario import Mixed, Phase, Prefill
 from simulator.study.axes import RETARGETING, Axes, Axis, parse_axes
 from simulator.study.chunks import chunk_steps, summed
-from simulator.study.compare import first_deployment
+from simulator.study.compare import expand
 from simulator.study.deployment import Deployment, deploy
 from simulator.study.memory_use import rank_bytes, usable_bytes
 from simulator.study.node_cost import Machine
 from simulator.study.phase_steps import chosen, chunk_forms, elapsed
+from simulator.study.retarget import first_deployment
 from simulator.study.rows import Row
 from simulator.study.step import Step, forms_of, shape_of, step_energy
 
@@ -57,6 +60,12 @@ def sweep_grid(
     return Grid(name, axes, tuple(_in_axis_order(rows, axes)))
 
 
+def _moved(name: str, target: str, overrides: Mapping[str, str]) -> Deployment:
+    """``name`` on another device or system, as it is: a sweep says where the model does not fit, it does not add devices."""
+    parts = split_overrides(overrides)
+    return first_deployment(load_scenario(name, parts["scenario"]), expand([target])[0], parts)
+
+
 def _points(name: str, axes: Axes, values: Mapping[Axis, str], overrides: dict[str, str]) -> list[Row]:
     target = next((v for a, v in values.items() if a.path in RETARGETING), "")
     changed = overrides | {a.path: v for a, v in values.items() if a.path not in RETARGETING}
@@ -65,7 +74,7 @@ def _points(name: str, axes: Axes, values: Mapping[Axis, str], overrides: dict[s
     for label, combination in zip(labels, combinations, strict=True):
         label |= {a.name: v for a, v in zip(axes.vectorised, combination, strict=True)}
     try:
-        deployment = first_deployment(name, target, changed) if target else deploy(name, changed)
+        deployment = _moved(name, target, changed) if target else deploy(name, changed)
         columns = _columns(deployment, axes.vectorised, combinations)
     except ProfileError as error:
         if axes.structural_points == 1:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.models.expert_load import Experts, Popularity, load_curve, place, spread
-from simulator.models.expert_placement import rank_loads
 from simulator.ops.expert_exchange import ExpertDispatch
 from simulator.ops.routing import expected_destinations, inclusion
+from tests.models.placements import rank_loads
 
 V3 = Experts(256, 8, 8, 4, ranks=32, nodes=4)
 ENDLESS = 1e12

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.models.expert_placement import contiguous, pack, rank_loads, replicate, replicated, slot_loads
+from simulator.models.expert_placement import contiguous, pack, replicate, replicated, slot_loads
+from tests.models.placements import rank_loads
 
 
 @st.composite

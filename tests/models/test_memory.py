@@ -6,7 +6,7 @@ import pytest
 
 from simulator.models.build import build
 from simulator.models.layout import Layout
-from simulator.models.memory import memory, smallest_fit
+from simulator.models.memory import memory
 from simulator.models.step import StepShape
 from tests.models.bundled import NAMES, model
 
@@ -52,14 +52,6 @@ def test_activations_grow_with_the_step_and_never_hold_the_cache() -> None:
     small, large = (memory(m, step=StepShape("prefill", 1, n, n)).activations for n in (1024, 4096))
     assert large == pytest.approx(4 * small, rel=1e-6)
     assert 2 * 4096 * 4096 * 2 < large < 20 * 4096 * 14336 * 2
-
-
-def test_smallest_fit() -> None:
-    """V3.2 needs 16 devices of 80 GB or 8 of 141 GB; nothing below a rank's share fits."""
-    m = model("deepseek-v3.2")
-    assert smallest_fit(m, 0.9 * 80 * GB, 64, 8192).devices == 16  # type: ignore[union-attr]
-    assert smallest_fit(m, 0.9 * 141 * GB, 64, 8192).devices == 8  # type: ignore[union-attr]
-    assert smallest_fit(m, 1 * GB, 64, 8192, limit=64) is None
 
 
 def test_fits_is_monotone_in_capacity_and_load() -> None:

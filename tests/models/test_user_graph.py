@@ -13,7 +13,7 @@ from simulator.models.expressions import LONGEST, ExpressionError, evaluate
 from simulator.models.formats import native, precision
 from simulator.models.graph import Graph
 from simulator.models.layout import Layout
-from simulator.models.memory import memory, smallest_fit
+from simulator.models.memory import memory
 from simulator.models.options import Options
 from simulator.models.parameters import cache_bytes_per_token, parameters, summary
 from simulator.models.step import StepShape
@@ -140,7 +140,8 @@ def test_parameters_caches_and_memory_are_counted(own: Model) -> None:
     assert cache_bytes_per_token(own, "fp8") == cache_bytes_per_token(other, "fp8") > 0
     step = StepShape("prefill", 1, 8192, 8192)
     assert memory(own, Layout(tp=4), native(own), step) == memory(other, Layout(tp=4), native(other), step)
-    assert smallest_fit(own, 12e9, 8, 8192) == smallest_fit(other, 12e9, 8, 8192)
+    for layout in (Layout(), Layout(tp=2), Layout(tp=8), Layout(tp=4, pp=2)):
+        assert memory(own, layout) == memory(other, layout)
 
 
 @pytest.mark.parametrize("step", [prefill(9), decode(13, new=2)], ids=["prefill", "decode"])

@@ -15,7 +15,6 @@ from simulator.profiles.ascend import Ascend
 from simulator.profiles.kernels import Kernel
 
 RESIDENCY = 4.0  # steepness of the fall from L2 to HBM
-FP32_BYTES = 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

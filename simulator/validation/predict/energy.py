@@ -25,8 +25,8 @@ Floats = npt.NDArray[np.float64]
 Row = Mapping[str, str]
 
 PROMPTS = {"gpqa": 350, "lm-arena-chat": 350, "sourcegraph-fim": 1800}
-"""Mean prompt tokens of the tasks, none of which is published. gpqa: assumed; chat turns and code around a hole: from how far token rates
-fall below those of steps without prompts."""
+"""Mean prompt tokens of the tasks, none of which is published. gpqa: estimated; chat turns and code around a hole: calibrated on the token
+rates of the published energy rows, which fall below those of steps without prompts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +14,7 @@ from simulator.devices.peaks import Device
 from simulator.profiles import load_device
 from simulator.profiles.errors import ProfileError, fail
 from simulator.profiles.output import write_atomically
+from simulator.study.cores import answers
 from simulator.study.error_band import band_pct, device_fidelity
 from simulator.validation.predict.families import FAMILIES, Family, families_of_rows, family_of
 from simulator.validation.predict.prediction import Prediction, worst
@@ -76,12 +74,12 @@ def _predict_all(parts: dict[Family, pd.DataFrame]) -> list[pd.DataFrame]:
     """Predictions of the parts of a mixed table, the longest first; families share nothing, so each core takes one at a time."""
     order = sorted(parts, key=lambda f: -len(parts[f]))
     tables = [_own_columns(f, parts[f]) for f in order]
-    workers = min(os.cpu_count() or 1, len(order))
-    rows = sum(map(len, tables))
-    if rows < PARALLEL_ROWS or workers < 2 or "fork" not in multiprocessing.get_all_start_methods():
-        return list(map(_predict, order, tables))
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        return list(pool.map(_predict, order, tables))
+    workers = len(order) if sum(map(len, tables)) >= PARALLEL_ROWS else 1
+    return list(answers(_predicted, list(zip(order, tables, strict=True)), workers))
+
+
+def _predicted(part: tuple[Family, pd.DataFrame]) -> pd.DataFrame:
+    return _predict(*part)
 
 
 def _own_columns(family: Family, part: pd.DataFrame) -> pd.DataFrame:
