@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulator.profiles import aliases, extends, kernel_file, library, load, search
+from simulator.profiles import aliases, extends, kernel_file, kernel_library, library, load, search
 from simulator.profiles.errors import Fault, ProfileError, fail
 from simulator.profiles.figures import FIGURE_KINDS, lift
 from simulator.profiles.units import allowed
@@ -94,6 +94,9 @@ def _faults(path: Path) -> Iterator[Fault]:
         if not search.candidates("runtime", path.resolve().parent.name):
             message = "no runtime.yaml beside it and no stack of this name elsewhere"
             yield Fault(display(path), 0, "", message, path.resolve().parent.name)
+        return
+    if kind == kernel_library.KIND:
+        yield from kernel_library.faults_in(path)
         return
     root, _files = extends.resolve(path, kind)
     kind = kind or _kind_by_content(root)

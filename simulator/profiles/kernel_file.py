@@ -1,15 +1,17 @@
 """Reads one kernel-family file of a runtime (``workloads/runtimes/<runtime>/<family>.yaml``).
 
-A value of a kernel is a figure, or the name of a figure in the file's ``shared:`` map that several kernels run with.
+A value of a kernel is a figure, the name of a figure in the file's ``shared:`` map that several kernels run with, or
+``library.family.name``, a figure of a kernel library that several stacks call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulator.profiles import extends, figures, units
+from simulator.profiles import extends, figures, kernel_library, units
 from simulator.profiles.errors import Fault, ProfileError, nearest
 from simulator.profiles.figures import Figure
 from simulator.profiles.kernels import MAX_VALUES, Entry, Override
@@ -21,24 +23,42 @@ _OVERRIDE = ("traits", "values")
 _SIGNED = "_offset"
 _SHARED = "shared."
 
-_cache: dict[Path, tuple[Any, tuple[Entry, ...], dict[str, Figure]]] = {}
+_cache: dict[Path, _Read] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A family file once read. files: those it came from and the libraries it names, with their stamps."""
+
+    files: tuple[Path, ...]
+    stamps: tuple[Any, ...]
+    entries: tuple[Entry, ...]
+    figures: dict[str, Figure]
+    borrowed: frozenset[tuple[str, int]]
+
+    def holds(self) -> bool:
+        """True while none of the files has changed."""
+        return self.stamps == _stamps(self.files)
 
 
 def entries(path: Path) -> tuple[Entry, ...]:
     """The kernels of a family file in order. ProfileError lists every fault."""
-    return _read(path)[0]
+    return _read(path).entries
 
 
 def figures_in(path: Path) -> dict[str, Figure]:
     """Dotted path -> figure of every stack value in a family file; a shared one under every kernel that names it."""
-    return dict(_read(path)[1])
+    return dict(_read(path).figures)
 
 
 def written_in(path: Path) -> dict[str, Figure]:
-    """Dotted path -> figure of every stack value where it is written: each shared one once, under ``shared``."""
-    found = figures_in(path)
-    shared = {(f.file, f.line) for at, f in found.items() if at.startswith(_SHARED)}
-    return {at: f for at, f in found.items() if at.startswith(_SHARED) or (f.file, f.line) not in shared}
+    """Dotted path -> figure of every stack value where it is written: each shared one once, under ``shared``.
+
+    Values of libraries are theirs, not the file's.
+    """
+    known = _read(path)
+    shared = {(f.file, f.line) for at, f in known.figures.items() if at.startswith(_SHARED)} | known.borrowed
+    return {at: f for at, f in known.figures.items() if at.startswith(_SHARED) or (f.file, f.line) not in shared}
 
 
 def faults_in(path: Path) -> list[Fault]:
@@ -50,19 +70,36 @@ def faults_in(path: Path) -> list[Fault]:
     return []
 
 
-def _read(path: Path) -> tuple[tuple[Entry, ...], dict[str, Figure]]:
-    root, files = extends.resolve(path)
-    stamps = tuple(extends.stamp(f) for f in files)
+def _read(path: Path) -> _Read:
     known = _cache.get(path)
-    if known is None or known[0] != stamps:
-        _body, found, faults = figures.lift(root)
-        faults += [*_unknown(root, "", _TOP), *_shape_faults(root)]
-        if faults:
-            raise ProfileError(sorted(dict.fromkeys(faults), key=lambda f: f.line))
-        found |= {at: found["shared", str(node.value)] for at, node in _references(root)}
-        built = tuple(_entry(n, ("kernels", str(i)), found) for i, n in enumerate(_list(root.mapping["kernels"])))
-        known = _cache[path] = (stamps, built, {".".join(k): v for k, v in found.items()})
-    return known[1], known[2]
+    if known is None or not known.holds():
+        known = _cache[path] = _read_now(path)
+    return known
+
+
+def _read_now(path: Path) -> _Read:
+    root, files = extends.resolve(path)
+    _body, found, faults = figures.lift(root)
+    faults += [*_unknown(root, "", _TOP), *_shape_faults(root)]
+    if faults:
+        raise ProfileError(sorted(dict.fromkeys(faults), key=lambda f: f.line))
+    borrowed = set()
+    for at, node in _references(root):
+        name = str(node.value)
+        if "." not in name:
+            found[at] = found["shared", name]
+            continue
+        figure, _, more = kernel_library.resolve(name)
+        if figure is not None:  # said among the faults otherwise
+            found[at] = figure
+            borrowed.add((figure.file, figure.line))
+        files = (*files, *(f for f in more if f not in files))
+    built = tuple(_entry(n, ("kernels", str(i)), found) for i, n in enumerate(_list(root.mapping["kernels"])))
+    return _Read(files, _stamps(files), built, {".".join(k): v for k, v in found.items()}, frozenset(borrowed))
+
+
+def _stamps(files: tuple[Path, ...]) -> tuple[Any, ...]:
+    return tuple(extends.stamp(f) if f.is_file() else None for f in files)
 
 
 def _entry(node: Located, at: tuple[str, ...], found: Mapping[tuple[str, ...], Figure]) -> Entry:
@@ -80,7 +117,7 @@ def _values(node: Located, at: tuple[str, ...], found: Mapping[tuple[str, ...], 
 
 
 def _references(root: Located) -> Iterator[tuple[tuple[str, ...], Located]]:
-    """(path, node) of every value that names a shared figure."""
+    """(path, node) of every value that names a figure of the file's shared map or of a library."""
     for i, entry in enumerate(_list(root.mapping["kernels"])):
         parts = {(): entry} | {("architectures", a): n for a, n in _map(entry.child("architectures")).items()}
         for at, part in parts.items():
@@ -152,15 +189,22 @@ def _map_faults(node: Located, field: str, keys: tuple[str, ...]) -> Iterator[Fa
 def _value_faults(node: Located, field: str, shared: Mapping[str, Located]) -> Iterator[Fault]:
     values = _map(node.child("values"))
     for name, child in values.items():
-        if isinstance(child.value, str) and child.value not in shared:
-            message = "no shared figure of this name"
-            known = ", ".join(shared) or figures.FORM
+        if isinstance(child.value, str) and (unknown := _unknown_reference(child.value, shared)) is not None:
+            message, known = unknown
             yield Fault(child.file, child.line, f"{field}.values.{name}", message, child.given(), known)
     own = {name: child for name, child in values.items() if not isinstance(child.value, str)}
     yield from _figure_faults(own, f"{field}.values")
     if len(values) > MAX_VALUES:
         most = f"at most {MAX_VALUES}"
         yield Fault(node.file, node.line, f"{field}.values", "too many values", str(len(values)), most)
+
+
+def _unknown_reference(name: str, shared: Mapping[str, Located]) -> tuple[str, str] | None:
+    """(what is wrong, what is allowed) of a named figure, None where there is one."""
+    if "." not in name:
+        return None if name in shared else ("no shared figure of this name", ", ".join(shared) or figures.FORM)
+    figure, allowed, _ = kernel_library.resolve(name)
+    return None if figure is not None else ("no kernel library has this figure", allowed)
 
 
 def _figure_faults(values: Mapping[str, Located], field: str) -> Iterator[Fault]:

@@ -20,6 +20,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "traffic": ("workloads/traffic",),
     "runtime": ("workloads/runtimes",),
     "scenario": ("workloads/scenarios",),
+    "kernel_library": ("workloads/kernel_libraries",),
 }
 """Kind of profile -> its folders below a root. A runtime is a folder with a runtime.yaml, the rest single files."""
 

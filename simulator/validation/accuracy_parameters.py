@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulator.profiles import figures_of, kernel_file, list_names, load_device, search
+from simulator.profiles import figures_of, kernel_file, kernel_library, list_names, load_device, search
 from simulator.profiles.kernels import families
 
 MOST_EFFICIENCIES = 20
@@ -44,13 +44,23 @@ def efficiencies() -> list[Parameters]:
 
 
 def stack_values() -> list[Parameters]:
-    """One line a stack and family."""
-    return [_of(runtime, family, path) for runtime, family, path in _files()]
+    """One line a stack and family, and one a kernel library and family; each figure counts for the file it stands in."""
+    return [_of(runtime, family, path) for runtime, family, path in _files()] + list(library_values())
+
+
+def library_values() -> Iterator[Parameters]:
+    """One line a kernel library and family of its values."""
+    for library in list_names(kernel_library.KIND):
+        kinds: dict[str, list[str]] = {}
+        for at, figure in kernel_library.values(library)[0].items():
+            kinds.setdefault(at.partition(".")[0], []).append(figure.kind)
+        for family, found in kinds.items():
+            yield Parameters(library, family, 1, len(found), len(found), found.count(CALIBRATED))
 
 
 def _of(runtime: str, family: str, path: Path) -> Parameters:
     entries = kernel_file.entries(path)
-    kinds = [f.kind for f in kernel_file.written_in(path).values()]
+    kinds = [f.kind for f in kernel_file.written_in(path).values() if Path(f.file).resolve() == path.resolve()]
     sizes = [len(e.values) for e in entries] + [len(o.values) for e in entries for o in e.architectures.values()]
     return Parameters(runtime, family, len(entries), max(sizes), len(kinds), kinds.count(CALIBRATED))
 
@@ -76,4 +86,7 @@ def fitted_numbers() -> tuple[int, int]:
         for place, figure in kernel_file.written_in(path).items():
             if figure.kind == CALIBRATED:
                 stack.add((figure.file, figure.line, place))
+    for library in list_names(kernel_library.KIND):
+        figures = kernel_library.values(library)[0].values()
+        stack |= {(f.file, f.line, "") for f in figures if f.kind == CALIBRATED}
     return len(hardware), len(stack)

@@ -9,7 +9,7 @@ import pandas as pd
 from simulator.validation.calibrate_result import FitResult, Split, gathered
 from simulator.validation.calibrate_trial import fit_trial
 from simulator.validation.fit import fabric
-from simulator.validation.fit.trial import Key, calibrated_keys
+from simulator.validation.fit.places import Key, calibrated_keys
 from simulator.validation.predict import collectives, deepep
 
 

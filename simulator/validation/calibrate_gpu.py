@@ -7,8 +7,9 @@ from pathlib import Path
 from simulator.validation.calibrate_result import FitResult, Slot, Split, fitted_figure, gathered, scored, with_unknown
 from simulator.validation.calibrate_trial import figures_of_keys, fit_trial
 from simulator.validation.fit import gpu_attention, gpu_elementwise, gpu_matmul
-from simulator.validation.fit.group_fit import Case, Fit, Key, Prior, rows_per_key
+from simulator.validation.fit.group_fit import Case, Fit, Prior, rows_per_key
 from simulator.validation.fit.kernel_fit import STARTS, Free, Sample, search
+from simulator.validation.fit.places import Key
 from simulator.validation.predict import elementwise
 
 

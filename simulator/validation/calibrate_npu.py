@@ -9,8 +9,9 @@ from pathlib import Path
 from simulator.validation.calibrate_result import FitResult, Slot, Split, fitted_figure, gathered, scored, with_unknown
 from simulator.validation.fit import ascend, tpu
 from simulator.validation.fit.least_squares import Problem, fit, row_counts, seconds_of
-from simulator.validation.fit.parameters import Parameter
+from simulator.validation.fit.parameters import Parameter, entry_of
 from simulator.validation.fit.tables import Stage, problem_of
+from simulator.validation.predict.tpu_ascend import BUNDLED, Group
 
 
 def fit_tpu(folder: Path, split: Split, evaluations: int = 8) -> FitResult:
@@ -41,7 +42,7 @@ def _stage(
     mask = split.held(rows)
     if not mask.any():
         return FitResult(gathered(()), ())
-    slots = {p: Slot(p.name, p.figure.value, p.architecture if p.entry < 0 else "") for p in problem.parameters}
+    slots = {p: Slot(p.name, p.figure.value, p.architecture) for p in problem.parameters}
     held = row_counts(replace(problem, used=mask))
     others = {p: n for p, n in row_counts(replace(problem, used=problem.used & ~mask)).items() if n}
     wanted = {p: slot for p, slot in slots.items() if held[p]}
@@ -52,12 +53,15 @@ def _stage(
     values = with_unknown(fitted, wanted, slots, _place, split.unknown)
     before, after = seconds_of(problem, {}), seconds_of(problem, values)
     behind = _values_behind(problem)
-    seen = {_place(p) for p in others}
+    used = problem.used & ~mask
+    seen = {_entry(g) for g in problem.groups if used[g.index].any()}
     parts = []
     for group, keys in zip(problem.groups, behind, strict=True):
         at = group.index[mask[group.index]]
         if len(at):
-            family, known = str(rows["family"].iloc[at[0]]), split.knows(keys, fitted, seen, _place)
+            # a value may serve several kernels: what counts is whether this one was seen
+            places = dict.fromkeys(keys, _entry(group))
+            family, known = str(rows["family"].iloc[at[0]]), split.knows(places, fitted, seen, places.__getitem__)
             parts.append(scored(rows.iloc[at], family, problem.measured[at], before[at], after[at], known))
     figures = [fitted_figure(p.figure, p.name, v, counts[p]) for p, v in fitted.items()]
     return FitResult(gathered(parts), tuple(figures))
@@ -67,10 +71,15 @@ def _values_behind(problem: Problem) -> list[set[Parameter]]:
     """Stack values that each group depends on."""
     found: list[set[Parameter]] = [set() for _ in problem.groups]
     for parameter, groups in zip(problem.parameters, problem.touches(), strict=True):
-        for g in groups if parameter.entry >= 0 else ():
+        for g in groups if parameter.family else ():
             found[g].add(parameter)
     return found
 
 
 def _place(parameter: Parameter) -> tuple[str, int]:
-    return parameter.family, parameter.entry
+    return parameter.figure.file, parameter.figure.line
+
+
+def _entry(group: Group) -> tuple[str, int]:
+    """Family and number of the kernel that serves a group."""
+    return group.family, entry_of(group, BUNDLED.device(group.device, group.unit))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from simulator.profiles import Figure, kernel_file
+from simulator.profiles import Figure, kernel_file, kernel_library
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -136,6 +136,9 @@ def _of_kin(known: Mapping[K, float], names: Mapping[K, str], key: K, place: Cal
 def fitted_figure(figure: Figure, name: str, value: float, rows: int) -> FittedFigure:
     """``figure`` (an efficiency or a kernel's value called ``name``) after a fit on ``rows`` rows."""
     place = f"efficiencies.{name}"
+    if kernel_library.KIND_FOLDER in Path(figure.file).parts:
+        written = kernel_library.written_in(Path(figure.file))
+        place = next(at for at, f in written.items() if f.line == figure.line)
     if "runtimes" in Path(figure.file).parts:
         lines = {
             f.line: at

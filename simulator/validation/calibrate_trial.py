@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from simulator.profiles import figures_of, kernel_file, list_names, load_device, load_system
+from simulator.profiles import figures_of, list_names, load_system
 from simulator.profiles.system import System
 from simulator.validation.calibrate_result import (
     FitResult,
@@ -22,8 +22,8 @@ from simulator.validation.calibrate_result import (
     scored,
     with_unknown,
 )
-from simulator.validation.fit.group_fit import Key as GroupKey
-from simulator.validation.fit.trial import Key, Observed, Trial, fabric_of, fit, path_of
+from simulator.validation.fit.places import Key, figure_of
+from simulator.validation.fit.trial import Observed, Trial, fabric_of, fit
 
 NUDGE = 1.2  # factor that shows whether a value touches a prediction
 SAME = 1e-9
@@ -91,24 +91,14 @@ def figures_of_keys(
     return tuple(_figure(k, start[k], fitted[k], counts.get(k, 0)) for k in sorted(fitted))
 
 
-def _figure(key: Key | GroupKey, before: float, value: float, rows: int) -> FittedFigure:
-    if key.entry >= 0:
-        own = f"architectures.{key.override}." if key.override else ""
-        figure = kernel_file.figures_in(path_of(key.file))[f"kernels.{key.entry}.{own}values.{key.name}"]
-    elif key.override:  # start or hop latency of a tier, shared by the systems of one link generation
+def _figure(key: Key, before: float, value: float, rows: int) -> FittedFigure:
+    if key.entry < 0 and key.override:  # start or hop latency of a tier, shared by the systems of one link generation
         place = f"tiers.{key.override}.{key.name}"
         return FittedFigure(figures_of(_system_of(key))[place].file, place, "s", before, value, rows)
-    else:
-        figure = figures_of(_device_of(key.file))[f"efficiencies.{key.name}"]
-    return fitted_figure(replace(figure, value=before), key.name, value, rows)
+    return fitted_figure(replace(figure_of(key), value=before), key.name, value, rows)
 
 
 @lru_cache(maxsize=32)
-def _system_of(key: Key | GroupKey) -> System:
+def _system_of(key: Key) -> System:
     systems = (load_system(name) for name in list_names("system"))
     return next(s for s in systems if s.vendor == "nvidia" and key.override in s.tiers and fabric_of(s) == key.file)
-
-
-@lru_cache(maxsize=32)
-def _device_of(architecture: str) -> str:
-    return next(name for name in list_names("device") if load_device(name).architecture == architecture)

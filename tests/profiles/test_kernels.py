@@ -194,3 +194,45 @@ def test_a_shared_figure_that_is_not_there_is_named(stack: Path) -> None:
     faults = [f for f in check_file(path) if "no shared figure" in f.message]
     assert [f.line for f in faults] == [8]
     assert "node" in faults[0].allowed
+
+
+def library(stack: Path, text: str) -> None:
+    """A kernel library "lib" beside the stack."""
+    folder = stack.parent.parent / "kernel_libraries"
+    folder.mkdir(exist_ok=True)
+    (folder / "lib.yaml").write_text(text)
+
+
+LIBRARY = "sources: {fit: a fit}\ntestfamily:\n  step: {value: 3 us, kind: calibrated, source: fit, rows: 9}\n"
+
+
+def test_kernels_may_run_with_a_value_of_a_library(stack: Path) -> None:
+    library(stack, LIBRARY)
+    path = stack / "testfamily.yaml"
+    path.write_text(SHARED.replace("quantize_start: node", "quantize_start: lib.testfamily.step"))
+    table = load_kernels("mystack", "testfamily")
+    assert table.select("blackwell", dtype="fp8").values == pytest.approx(
+        {"launch_floor": 2e-6, "quantize_start": 3e-6}
+    )
+    assert set(kernel_file.written_in(path)) == {"shared.node", "kernels.1.values.share"}
+    library(stack, LIBRARY.replace("3 us", "4 us"))
+    assert load_kernels("mystack", "testfamily").select("blackwell", dtype="fp8").values["quantize_start"] == 4e-6
+    assert not check([stack.parents[1]])
+
+
+@pytest.mark.parametrize(
+    ("reference", "allowed"), [("lib.testfamily.stop", "lib.testfamily.step"), ("lab.testfamily.step", "lib")]
+)
+def test_a_value_that_no_library_has_is_named(stack: Path, reference: str, allowed: str) -> None:
+    library(stack, LIBRARY)
+    path = stack / "testfamily.yaml"
+    path.write_text(SHARED.replace("quantize_start: node", f"quantize_start: {reference}"))
+    (fault,) = check_file(path)
+    assert (fault.message, fault.line) == ("no kernel library has this figure", 7)
+    assert allowed in fault.allowed
+
+
+def test_a_library_holds_figures_only(stack: Path) -> None:
+    library(stack, LIBRARY + "  stop: 4 us\nother: 3\n")
+    faults = check_file(stack.parent.parent / "kernel_libraries" / "lib.yaml")
+    assert {f.field for f in faults} == {"testfamily.stop", "other"}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from simulator.validation.fit.gpu_attention import _first_places
-from simulator.validation.fit.kernel_yaml import Fitted, rewrite_kernels
+import pytest
+
+from simulator.profiles import load_kernels, search
+from simulator.validation.fit.places import Key, calibrated_keys, figure_of, files_behind, path_of, slots, write
 
 FILE = """sources:
   fit: "a fit"
@@ -24,25 +27,54 @@ kernels:
     values:
       launch_floor: launch
       block_fixed: {value: 1 us, kind: calibrated, source: fit, rows: 3}
+      step_latency: lib.mla.step
 """
 
 
-def test_a_shared_figure_has_one_place_whichever_kernel_names_it(tmp_path: Path):
-    path = tmp_path / "mla.yaml"
-    path.write_text(FILE)
-    places = list(_first_places(path).values())
-    assert [p for p in places if p[2] == "launch_floor"] == [(0, "", "launch_floor")]
-    assert len([p for p in places if p[2] == "block_fixed"]) == 3
+LIBRARY = """sources:
+  fit: "a fit"
+mla:
+  step: {value: 1 us, kind: calibrated, source: fit, rows: 5}
+"""
 
 
-def test_a_fitted_shared_figure_is_written_into_the_shared_map(tmp_path: Path):
-    path = tmp_path / "mla.yaml"
-    path.write_text(FILE)
-    fitted = {(0, "", "launch_floor"): Fitted(7e-6, 12), (0, "blackwell", "block_fixed"): Fitted(4e-6, 5)}
-    assert rewrite_kernels(path, fitted) == 2
-    text = path.read_text()
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[str]:
+    """A user's own stack "mine" with a kernel library "lib"."""
+    runtime, libraries = tmp_path / "workloads" / "runtimes" / "mine", tmp_path / "workloads" / "kernel_libraries"
+    runtime.mkdir(parents=True)
+    libraries.mkdir()
+    (runtime / "mla.yaml").write_text(FILE)
+    (runtime / "runtime.yaml").write_text("vendors: [nvidia]\n")
+    (libraries / "lib.yaml").write_text(LIBRARY)
+    search.use_folders([tmp_path])
+    yield "mine/mla"
+    search.use_folders([])
+
+
+def test_a_shared_figure_has_one_place_whichever_kernel_names_it(file: str):
+    found = slots(file)
+    assert found[2, "", "launch_floor"] == found[0, "", "launch_floor"] == Key(file, 0, "", "launch_floor")
+    assert len({key for (_, _, name), key in found.items() if name == "block_fixed"}) == 3
+    assert calibrated_keys(file)[Key(file, 0, "", "launch_floor")] == pytest.approx(5e-6)
+
+
+def test_a_value_of_a_library_is_the_librarys(file: str):
+    (key,) = {key for (_, _, name), key in slots(file).items() if name == "step_latency"}
+    assert (key.file, key.override, key.name) == ("kernel_libraries/lib", "mla", "step")
+    assert figure_of(key).value == pytest.approx(1e-6)
+    assert files_behind(load_kernels("mine", "mla")) == {file, "kernel_libraries/lib"}
+
+
+def test_fitted_figures_are_written_where_they_stand(file: str):
+    found = slots(file)
+    new = {found[0, "", "launch_floor"]: 7e-6, found[0, "blackwell", "block_fixed"]: 4e-6}
+    new[found[2, "", "step_latency"]] = 2e-6
+    assert write(new, 12) == 3
+    text, library = path_of(file).read_text(), (path_of(file).parents[2] / "kernel_libraries" / "lib.yaml").read_text()
     assert "  launch: {value: 7 us, kind: calibrated, source: fit, rows: 12}" in text
-    assert "          block_fixed: {value: 4 us, kind: calibrated, source: fit, rows: 5}" in text
+    assert "          block_fixed: {value: 4 us, kind: calibrated, source: fit, rows: 12}" in text
     assert text.count("launch_floor: launch") == 2
     assert "block_fixed: {value: 3 us" in text
     assert "block_fixed: {value: 1 us" in text
+    assert "step: {value: 2 us, kind: calibrated, source: fit, rows: 12}" in library

@@ -15,8 +15,9 @@ import pandas as pd
 
 from simulator.fabric.stack import CommStack
 from simulator.profiles import kernel_file, list_names, load_system
-from simulator.validation.fit.kernel_yaml import Fitted, rewrite_kernels
-from simulator.validation.fit.trial import Key, Observed, Trial, calibrated_keys, fabric_of, file_of, fit, path_of
+from simulator.validation.fit import places
+from simulator.validation.fit.places import Key, calibrated_keys, files_behind, path_of
+from simulator.validation.fit.trial import Observed, Trial, fabric_of, fit
 from simulator.validation.predict import collectives, deepep
 
 TIERS = ("nvlink",)
@@ -59,8 +60,9 @@ def _observed(
     found = []
     for key, group in rows.reset_index(drop=True).groupby(keys, sort=False, dropna=False):
         case = make(dict(zip(keys, key, strict=True)), group)
-        uses = {file_of(t) for t in (case.stack.library, case.stack.own) if t is not None} | {fabric_of(case.system)}
-        found.append(Observed(_predictor(case), _numbers(group["us"]) * 1e-6, frozenset(uses)))
+        tables = (t for t in (case.stack.library, case.stack.own) if t is not None)
+        uses = frozenset({fabric_of(case.system)}).union(*map(files_behind, tables))
+        found.append(Observed(_predictor(case), _numbers(group["us"]) * 1e-6, uses))
     return found
 
 
@@ -129,11 +131,7 @@ def fit_exchanges(
 
 def write(values: Mapping[Key, float], rows: int) -> int:
     """Write stack values into their files; returns how many figures changed (see ``tiers_in`` for latencies)."""
-    written = 0
-    for file in sorted({k.file for k in values if k.entry >= 0}):
-        mine = {(k.entry, k.override, k.name): Fitted(v, rows) for k, v in values.items() if k.file == file}
-        written += rewrite_kernels(path_of(file), mine)
-    return written
+    return places.write({k: v for k, v in values.items() if k.entry >= 0}, rows)
 
 
 def tiers_in(values: Mapping[Key, float]) -> dict[Key, float]:

@@ -9,7 +9,6 @@ that look defective against their twins on a sister device are left out of the f
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from simulator.profiles import search
-from simulator.profiles.kernel_file import figures_in
 from simulator.profiles.kernels import Fact, KernelTable, load_kernels
-from simulator.validation.fit.group_fit import Case, Fit, Key, Prior, rows_per_key
-from simulator.validation.fit.kernel_yaml import Fitted, rewrite_efficiencies, rewrite_kernels
+from simulator.validation.fit import places
+from simulator.validation.fit.group_fit import Case, Fit, Prior, rows_per_key
+from simulator.validation.fit.places import Key, slots
 from simulator.validation.predict import attention, dsa, mla
 from simulator.validation.predict.gpu_groups import Group, gpu_of, kernel_of
 
@@ -69,7 +67,6 @@ VALUES: Mapping[str, Prior] = {
     "scan_rate": Prior(0.02, 20.0, 0.5, 1.5),
     "rows_per_sm": Prior(0.5, 8.0, 1.4, 0.7),
 }
-PLACE = re.compile(r"kernels\.(?P<entry>\d+)\.(?:architectures\.(?P<override>\w+)\.)?values\.(?P<name>\w+)")
 # single rows that contradict the same shape on a sister device or their neighbours in the table
 OUTLIERS = frozenset("mlf458c443 mle81ee901 ml8ae2f807 ml84055f97 ds00fe17f6 at0dc6c78b".split())
 SISTERS = ("h100-sxm", "h200-sxm", "b200-sxm", "gb200")  # each is predicted from a fit without its rows
@@ -133,14 +130,14 @@ def _case(group: Group, us: npt.NDArray[np.float64]) -> Case:
     kernel = kernel_of(group, gpu)
     table = load_kernels(group.runtime, group.family, vendor="nvidia")
     keys: dict[str, Key] = {}
-    places = set()
+    served = set()
     for facts in (group.core_facts, group.facts):
         if facts is not None:
             number = _serving(table, gpu.architecture, facts)
             keys |= _keys(table, number, gpu.architecture)
-            places.add((f"{table.runtime}/{table.family}", number))
+            served.add((f"{table.runtime}/{table.family}", number))
     shared = {n: Key(gpu.architecture, -1, "", n) for n in EFFICIENCIES}
-    return Case(group, gpu, kernel, keys, shared, us * US, frozenset(places))
+    return Case(group, gpu, kernel, keys, shared, us * US, frozenset(served))
 
 
 def _serving(table: KernelTable, architecture: str, facts: Mapping[str, Fact]) -> int:
@@ -151,36 +148,11 @@ def _serving(table: KernelTable, architecture: str, facts: Mapping[str, Fact]) -
 
 def _keys(table: KernelTable, number: int, architecture: str) -> dict[str, Key]:
     """Where the fitted values of an entry are written; one that several kernels share, where it is named first."""
-    entry, file, figures = table.entries[number], f"{table.runtime}/{table.family}", table.figures()
+    entry, known = table.entries[number], slots(f"{table.runtime}/{table.family}")
     own = entry.architectures.get(architecture)
     places = {n: "" for n in entry.values} | {n: architecture for n in (own.values if own is not None else ())}
-    first = _first_places(table.path)
-    found = {}
-    for name, override in places.items():
-        figure = figures[_dotted(number, override, name)]
-        if name in VALUES and figure.kind == "calibrated":
-            found[name] = Key(file, *first[name, figure.file, figure.line])
-    return found
-
-
-def _dotted(number: int, override: str, name: str) -> str:
-    own = f"architectures.{override}." if override else ""
-    return f"kernels.{number}.{own}values.{name}"
-
-
-def _first_places(path: Path) -> dict[tuple[str, str, int], tuple[int, str, str]]:
-    """(name, file, line) of a figure -> (entry, override, name) that names it first."""
-    found: dict[tuple[str, str, int], tuple[int, str, str]] = {}
-    for at, figure in sorted(figures_in(path).items(), key=lambda item: _number(item[0])):
-        if place := PLACE.fullmatch(at):
-            key = (place["name"], figure.file, figure.line)
-            found.setdefault(key, (int(place["entry"]), place["override"] or "", place["name"]))
-    return found
-
-
-def _number(at: str) -> tuple[int, int]:
-    place = PLACE.fullmatch(at)
-    return (int(place["entry"]), int(place["override"] is not None)) if place else (-1, 0)
+    found = {n: known.get((number, override, n)) for n, override in places.items() if n in VALUES}
+    return {n: key for n, key in found.items() if key is not None}
 
 
 def fit(found: Sequence[Case], evaluations: int = 20, frozen: frozenset[str] = frozenset()) -> Fit:
@@ -224,22 +196,8 @@ def summary(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 def write(problem: Fit) -> int:
     """Writes the fitted values into the profile and runtime files; returns how many figures changed."""
-    counts, values, written = rows_per_key(problem.cases), problem.values(), 0
-    for file in sorted({k.file for k in problem.keys}):
-        mine = {k: Fitted(values[k], counts.get(k, 0)) for k in problem.keys if k.file == file}
-        if "/" in file:
-            path = next(p for f in search.folders("runtime") if (p := f / f"{file}.yaml").is_file())
-            written += rewrite_kernels(path, {(k.entry, k.override, k.name): v for k, v in mine.items()})
-        else:
-            folder = next(f for f in search.folders("device") if (f / "gpu").is_dir() or f.name == "gpu")
-            stem = file.replace("_", "-")
-            path = next(
-                p
-                for p in (folder / "gpu" / "architectures" / f"{stem}.yaml", folder / "architectures" / f"{stem}.yaml")
-                if p.is_file()
-            )
-            written += rewrite_efficiencies(path, {k.name: v for k, v in mine.items()})
-    return written
+    counts, values = rows_per_key(problem.cases), problem.values()
+    return places.write({k: values[k] for k in problem.keys}, counts)
 
 
 def _of_device(device: str) -> Pick:

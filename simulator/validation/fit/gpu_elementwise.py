@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from simulator.profiles import load_device, search
+from simulator.profiles import load_device
 from simulator.profiles.gpu import Gpu
-from simulator.validation.fit.kernel_yaml import Fitted, rewrite_efficiencies, rewrite_kernels
-from simulator.validation.fit.trial import Key, Observed, Trial, calibrated_keys, file_of, fit, path_of
+from simulator.validation.fit import places
+from simulator.validation.fit.places import Key, calibrated_keys, files_behind
+from simulator.validation.fit.trial import Observed, Trial, fit
 from simulator.validation.predict import elementwise
 
 FILES = tuple(f"{stack}/elementwise" for stack in ("trtllm", "vllm", "sglang", "vidur", "pytorch"))
@@ -33,7 +34,7 @@ def observed(rows: pd.DataFrame) -> list[Observed]:
     for key, group in elementwise.prepared(rows).groupby(elementwise.KEYS, sort=False, dropna=False):
         facts = dict(zip(elementwise.KEYS, key, strict=True))
         case = elementwise.case_of(facts, _numbers(group["rows"]), _numbers(group["cols"]))
-        uses = frozenset({file_of(case.table), case.gpu.architecture})
+        uses = files_behind(case.table) | {case.gpu.architecture}
         found.append(Observed(_predictor(case), _numbers(group["us"]) * 1e-6, uses))
     return found
 
@@ -62,20 +63,7 @@ def fit_rows(
 
 def write(values: Mapping[Key, float], rows: int) -> int:
     """Write fitted values into runtime and architecture files; returns how many figures changed."""
-    written = 0
-    for file in sorted({k.file for k in values}):
-        mine = {k: Fitted(v, rows) for k, v in values.items() if k.file == file}
-        if "/" in file:
-            written += rewrite_kernels(path_of(file), {(k.entry, k.override, k.name): v for k, v in mine.items()})
-        else:
-            written += rewrite_efficiencies(_architecture(file), {k.name: v for k, v in mine.items()})
-    return written
-
-
-def _architecture(name: str) -> Path:
-    stem = f"{name.replace('_', '-')}.yaml"
-    options = (f / sub / "architectures" / stem for f in search.folders("device") for sub in ("", "gpu"))
-    return next(p for p in options if p.is_file())
+    return places.write(values, rows)
 
 
 def _numbers(column: pd.Series) -> Array:

@@ -15,25 +15,13 @@ from scipy.optimize import least_squares
 
 from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernels import Kernel
+from simulator.validation.fit.places import Key
 from simulator.validation.predict.gpu_groups import Group
 
 Floats = npt.NDArray[np.float64]
 LOSS_SCALE = 0.08  # log error beyond which a row counts linearly
 STEP = 1e-4  # log step of the numeric derivative
 FLOOR = 1e-9  # seconds; keeps the logarithm finite
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
-    """A parameter: an efficiency (file = architecture) or a value of entry ``entry`` of a kernel file.
-
-    override: architecture of an entry's override, "" for its base values.
-    """
-
-    file: str
-    entry: int
-    override: str
-    name: str
 
 
 @dataclass(frozen=True, slots=True)

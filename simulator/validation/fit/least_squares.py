@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import least_squares
 
-from simulator.validation.fit.parameters import Parameter, Trial, chosen
+from simulator.validation.fit.parameters import Parameter, Trial, figures_behind
 from simulator.validation.predict.prediction import FloatArray
 from simulator.validation.predict.tpu_ascend import BUNDLED, Group
 
@@ -31,19 +31,15 @@ class Problem:
 
     def touches(self) -> list[list[int]]:
         """Groups that depend on each parameter."""
-        keys = []
-        for group in self.groups:
+        found: list[list[int]] = [[] for _ in self.parameters]
+        for g, group in enumerate(self.groups):
             device = BUNDLED.device(group.device, group.unit)
-            keys.append((device.architecture, group.family, *chosen(group, device)))
-        return [[g for g, key in enumerate(keys) if _depends(p, *key)] for p in self.parameters]
-
-
-def _depends(p: Parameter, architecture: str, family: str, entry: int, own: frozenset[str]) -> bool:
-    if p.entry < 0:
-        return p.architecture == architecture
-    if (p.family, p.entry) != (family, entry):
-        return False
-    return p.architecture == architecture if p.architecture else p.name not in own
+            behind = {(f.file, f.line) for f in figures_behind(group, device).values()}
+            for number, p in enumerate(self.parameters):
+                place = (p.figure.file, p.figure.line)
+                if place in behind if p.family else p.architecture == device.architecture:
+                    found[number].append(g)
+        return found
 
 
 def seconds_of(problem: Problem, values: Mapping[Parameter, float], which: Sequence[int] | None = None) -> FloatArray:

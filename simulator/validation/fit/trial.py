@@ -4,37 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
-from simulator.profiles import KernelTable, kernel_file, search
+from simulator.profiles import KernelTable
 from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernels import Entry
 from simulator.profiles.system import System
+from simulator.validation.fit.places import Key, Slots, file_of, slots
 
 Array: TypeAlias = npt.NDArray[np.float64]
 LOSS_SCALE = 0.08  # log error beyond which a row counts linearly
 STEP = 1e-3  # log step of the numeric derivative
 TINY = 1e-12
 FARTHEST = 20.0  # factor a value may move from its start
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
-    """One varied value.
-
-    file: "runtime/family" of a kernel table, the device of a system's tiers, or the architecture of efficiencies.
-    entry: number of the kernel entry (-1 otherwise). override: architecture of an override or tier name, else "".
-    """
-
-    file: str
-    entry: int
-    override: str
-    name: str
 
 
 @dataclass(slots=True, eq=False)
@@ -48,17 +34,20 @@ class Trial:
         """``table`` with the trial values of its entries."""
         known = self._tables.get(id(table))
         if known is None:
-            name = file_of(table)
-            entries = tuple(self._entry(e, name, i) for i, e in enumerate(table.entries))
+            keys = slots(file_of(table))
+            entries = tuple(self._entry(e, keys, i) for i, e in enumerate(table.entries))
             known = self._tables[id(table)] = replace(table, entries=entries)
         return known
 
-    def _entry(self, entry: Entry, file: str, number: int) -> Entry:
+    def _entry(self, entry: Entry, keys: Slots, number: int) -> Entry:
         def pick(values: Mapping[str, float], override: str) -> dict[str, float]:
-            return {n: self.values.get(Key(file, number, override, n), v) for n, v in values.items()}
+            return {n: self._value(keys.get((number, override, n)), v) for n, v in values.items()}
 
         own = {a: replace(o, values=pick(o.values, a)) for a, o in entry.architectures.items()}
         return replace(entry, values=pick(entry.values, ""), architectures=own)
+
+    def _value(self, key: Key | None, present: float) -> float:
+        return present if key is None else self.values.get(key, present)
 
     def system(self, system: System) -> System:
         """``system`` with trial start and hop latency of its tiers, shared by every system of one link generation."""
@@ -76,33 +65,9 @@ class Trial:
         return replace(gpu, efficiencies=replace(gpu.efficiencies, **mine)) if mine else gpu
 
 
-def file_of(table: KernelTable) -> str:
-    """ "runtime/family" of the file behind a table; a file that only extends another counts as that one."""
-    first = next(iter(table.figures().values()), None)
-    path = table.path if first is None else Path(first.file)
-    return f"{path.parent.name}/{path.stem}"
-
-
-def path_of(file: str) -> Path:
-    """Bundled file of "runtime/family"."""
-    return next(p for f in search.folders("runtime") if (p := f / f"{file}.yaml").is_file())
-
-
 def fabric_of(system: System) -> str:
     """Name under which the tiers of ``system`` are varied: devices of one link generation share them."""
     return f"tiers/{system.scale_up.bandwidth:.0f}/{system.scale_up.reduces}"
-
-
-def calibrated_keys(file: str) -> dict[Key, float]:
-    """Every value of a kernel file whose kind is "calibrated"."""
-    found = {}
-    for path, figure in kernel_file.figures_in(path_of(file)).items():
-        parts = path.split(".")
-        if figure.kind != "calibrated" or parts[0] != "kernels":
-            continue
-        override = parts[3] if parts[2] == "architectures" else ""
-        found[Key(file, int(parts[1]), override, parts[-1])] = figure.value
-    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +125,7 @@ def fit(observed: list[Observed], start: Mapping[Key, float], *, evaluations: in
     slopes = _Problem(observed, every).jacobian(_starts(every, start))
     keys = [k for k, column in zip(every, slopes.T, strict=True) if np.any(column)]
     first = _starts(keys, start)
-    shares = np.array([k.name == "share" or k.name.endswith("_share") for k in keys])
+    shares = np.array([k.name.endswith("share") for k in keys])
     low = first - np.log(FARTHEST)
     high = np.log(np.where(shares, 1.0, FARTHEST * np.exp(first)))
     problem = _Problem(observed, keys)
