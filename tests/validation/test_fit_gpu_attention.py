@@ -54,7 +54,7 @@ def file(tmp_path: Path) -> Iterator[str]:
 
 def test_a_shared_figure_has_one_place_whichever_kernel_names_it(file: str):
     found = slots(file)
-    assert found[2, "", "launch_floor"] == found[0, "", "launch_floor"] == Key(file, 0, "", "launch_floor")
+    assert found[1, "", "launch_floor"] == found[0, "", "launch_floor"] == Key(file, 0, "", "launch_floor")
     assert len({key for (_, _, name), key in found.items() if name == "block_fixed"}) == 3
     assert calibrated_keys(file)[Key(file, 0, "", "launch_floor")] == pytest.approx(5e-6)
 
@@ -69,7 +69,7 @@ def test_a_value_of_a_library_is_the_librarys(file: str):
 def test_fitted_figures_are_written_where_they_stand(file: str):
     found = slots(file)
     new = {found[0, "", "launch_floor"]: 7e-6, found[0, "blackwell", "block_fixed"]: 4e-6}
-    new[found[2, "", "step_latency"]] = 2e-6
+    new[found[1, "", "step_latency"]] = 2e-6
     assert write(new, 12) == 3
     text, library = path_of(file).read_text(), (path_of(file).parents[2] / "kernel_libraries" / "lib.yaml").read_text()
     assert "  launch: {value: 7 us, kind: calibrated, source: fit, rows: 12}" in text
