@@ -10,7 +10,9 @@ from simulator.cli.options import Format, check_format
 
 
 def list_names(
-    kind: Annotated[str, typer.Argument(help="device, system, model, scenario, runtime, prices; empty = all.")] = "",
+    kind: Annotated[
+        str, typer.Argument(help="device, system, model, scenario, runtime, kernel_library, prices ...; empty = all.")
+    ] = "",
     format: Format = "table",
 ) -> None:
     """Print the names of every profile (of KIND)."""

@@ -10,7 +10,7 @@ from simulator.cli.options import Format, check_format
 
 
 def show(
-    kind: Annotated[str, typer.Argument(help="device, system, model, runtime, prices or scenario.")],
+    kind: Annotated[str, typer.Argument(help="device, system, model, runtime, kernel_library, prices or scenario.")],
     name: Annotated[str, typer.Argument(help="Bundled name or path of a YAML file.")],
     kv_format: Annotated[str, typer.Option("--kv-format", help="Format of a model's KV cache; empty = native.")] = "",
     format: Format = "table",
@@ -55,6 +55,7 @@ def _show_fields(kind: str, name: str, format: str) -> None:
 
     loaded = load_scenario(name) if kind == "scenario" else load_runtime(name)
     rows = [{"field": k, "value": v} for k, v in flat_fields(loaded).items()]
+    rows += [{"field": f"kernels.{k}", "value": v} for k, v in _kernel_lines(loaded.name, kind).items()]
     if format == "json":
         print_json({r["field"]: r["value"] for r in rows})
     elif format == "csv":
@@ -63,11 +64,22 @@ def _show_fields(kind: str, name: str, format: str) -> None:
         print_table(rows, [Column("field", "field", right=False), Column("value", "value", 5, right=False)])
 
 
+def _kernel_lines(name: str, kind: str) -> dict[str, str]:
+    """Family -> how many kernels a runtime has, on how many figures of its own, and whose libraries they call."""
+    from simulator.profiles.kernels import families, load_kernels
+
+    if kind != "runtime":
+        return {}
+    tables = {family: load_kernels(name, family) for family in families(name)}
+    return {family: table.described() for family, table in tables.items()}
+
+
 def _show_figures(kind: str, name: str, format: str) -> None:
+    from simulator.profiles import kernel_library
     from simulator.profiles.library import figures_of
     from simulator.report.terminal import Column, print_json, print_table, rows_to_csv
 
-    figures = figures_of(name, kind)
+    figures = kernel_library.values(name)[0] if kind == kernel_library.KIND else figures_of(name, kind)
     rows = [
         {
             "figure": path,

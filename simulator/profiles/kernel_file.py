@@ -61,6 +61,11 @@ def written_in(path: Path) -> dict[str, Figure]:
     return {at: f for at, f in known.figures.items() if at.startswith(_SHARED) or (f.file, f.line) not in shared}
 
 
+def libraries_of(path: Path) -> tuple[str, ...]:
+    """Names of the kernel libraries that a family file's kernels call, sorted."""
+    return tuple(sorted({Path(file).stem for file, _ in _read(path).borrowed}))
+
+
 def faults_in(path: Path) -> list[Fault]:
     """Every fault of a family file."""
     try:

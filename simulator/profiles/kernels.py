@@ -114,6 +114,14 @@ class KernelTable:
 
         return kernel_file.figures_in(self.path)
 
+    def described(self) -> str:
+        """How many kernels there are, on how many figures of their own, and which libraries they call."""
+        from simulator.profiles import kernel_file
+
+        own, libraries = kernel_file.written_in(self.path), kernel_file.libraries_of(self.path)
+        called = f", calls {', '.join(libraries)}" if libraries else ""
+        return f"{len(self.entries)} kernels, {len(own)} figures{called}"
+
     def _first(self, architecture: str, facts: Mapping[str, Fact], *, partial: bool) -> Kernel:
         written = {name: _written(value) for name, value in facts.items() if value is not None}
         for entry in self.entries:
@@ -157,11 +165,21 @@ def load_kernels(runtime: str, family: str, vendor: str = "") -> KernelTable:
 def families(runtime: str | None = None) -> tuple[str, ...]:
     """Kernel families that ``runtime`` (default: any stack) has a file for, sorted."""
     names = _folder_names() if runtime is None else (canonical_runtime(runtime),)
-    return _files_of(names, search.folders("runtime"))
+    return _files_of(names, *_places())
+
+
+def _places() -> tuple[tuple[Path, ...], tuple[tuple[Path, int], ...]]:
+    """(folders of runtimes, when the user's own ones among them last changed): what is kept of them holds that long."""
+    folders = search.folders("runtime")
+    bundled = search.bundled()
+    own = (f.absolute() for f in folders if not f.is_relative_to(bundled) and f.is_dir())
+    return folders, tuple((f, f.stat().st_mtime_ns) for f in own)
 
 
 @lru_cache(maxsize=256)
-def _files_of(names: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[str, ...]:
+def _files_of(
+    names: tuple[str, ...], folders: tuple[Path, ...], changed: tuple[tuple[Path, int], ...]
+) -> tuple[str, ...]:
     files = {p.stem for n in names for f in folders for p in (f / n).glob("*.yaml")}
     return tuple(sorted(files - {"runtime"}))
 
@@ -171,7 +189,7 @@ def canonical_runtime(name: str) -> str:
 
     "trtllm-1.3.0rc20" and "TensorRT-LLM" are trtllm, "vllm-ascend v0.18.0" is cann.
     """
-    spellings = _spellings(search.folders("runtime"))
+    spellings = _spellings(*_places())
     bare = _VERSION.split(name, maxsplit=1)[0]
     found = spellings.get(_fold(name)) or spellings.get(_fold(bare))
     return found or bare.strip().lower()
@@ -198,15 +216,17 @@ def _candidates(known: str, vendor: str) -> Iterator[str]:
 
 
 def _folder_names() -> tuple[str, ...]:
-    return _scan(search.folders("runtime"))[0]
+    return _scan(*_places())[0]
 
 
 def _described() -> Mapping[str, Runtime]:
-    return _scan(search.folders("runtime"))[1]
+    return _scan(*_places())[1]
 
 
 @lru_cache(maxsize=8)
-def _scan(folders: tuple[Path, ...]) -> tuple[tuple[str, ...], Mapping[str, Runtime]]:
+def _scan(
+    folders: tuple[Path, ...], changed: tuple[tuple[Path, int], ...]
+) -> tuple[tuple[str, ...], Mapping[str, Runtime]]:
     """(names of all stacks, those that have a runtime.yaml)."""
     names: dict[str, None] = {}
     described: dict[str, Runtime] = {}
@@ -220,9 +240,9 @@ def _scan(folders: tuple[Path, ...]) -> tuple[tuple[str, ...], Mapping[str, Runt
 
 
 @lru_cache(maxsize=8)
-def _spellings(folders: tuple[Path, ...]) -> Mapping[str, str]:
+def _spellings(folders: tuple[Path, ...], changed: tuple[tuple[Path, int], ...]) -> Mapping[str, str]:
     """Folded spelling -> folder name; a folder's own name wins over another stack's alias."""
-    names, described = _scan(folders)
+    names, described = _scan(folders, changed)
     table = {_fold(alias): folder for folder, runtime in described.items() for alias in runtime.aliases}
     return table | {_fold(folder): folder for folder in names}
 

@@ -17,6 +17,7 @@ from simulator.fabric.stack import collective_stack
 from simulator.models import user_block
 from simulator.ops.op import registry
 from simulator.ops.work import Collective
+from simulator.profiles import load_kernels
 from simulator.profiles.library import load_device, load_system
 from tests.cli.command import Outcome, silicast
 from tests.docs.pages import ROOT, Section, sections
@@ -69,7 +70,15 @@ def as_json(*words: str) -> dict:
 
 
 def test_every_recipe_has_files_and_commands():
-    assert set(RECIPES) == {"A device", "A model", "An operator", "A collective", "A policy", "A metric"}
+    assert set(RECIPES) == {
+        "A device",
+        "A model",
+        "An operator",
+        "A software stack",
+        "A collective",
+        "A policy",
+        "A metric",
+    }
     assert all(s.files() and s.commands() for s in RECIPES.values())
 
 
@@ -110,6 +119,20 @@ def test_an_operator_is_one_file(recipe: Section):
 
 def test_an_added_operator_is_gone_with_its_file():
     assert "TanhMul" not in registry()
+
+
+@use("A software stack")
+def test_a_software_stack_is_one_folder(recipe: Section):
+    outcomes = run(recipe)
+    assert outcomes["check profiles"].stdout.strip() == "clean"
+    assert "2 kernels, 3 figures, calls inhouse" in " ".join(outcomes["show runtime my-engine"].stdout.split())
+    kernel = load_kernels("my-engine", "gemm").select("hopper", dtype="fp8_block")
+    assert kernel.values["step_latency"] == pytest.approx(0.09e-6)
+    assert load_kernels("my-engine", "moe").runtime == "vllm"
+    ours, theirs = (
+        as_json("run", "deepseek-v3.2-chat", "--set", f"runtime={r}")["ttft_ms"] for r in ("my-engine", "vllm")
+    )
+    assert ours != theirs
 
 
 @use("A collective")
