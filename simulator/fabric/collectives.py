@@ -71,7 +71,8 @@ def _custom(
 ) -> Number:
     """Framework kernel below its size limit (or wherever it is cheaper), the library above."""
     n, tier = span.ranks, span.inner
-    start, peer = values["start"], values["peer"]
+    start = values.get("start", 0.0) + values.get("starts", 0.0) * tier.start
+    peer = values.get("peer", 0.0) + values.get("hops", 0.0) * tier.latency
     own = custom_all_reduce.one_shot_seconds(payload, n, tier, start=start, peer=peer, share=values["one_shot_share"])
     if "two_shot_share" in values:
         share, barrier = values["two_shot_share"], values["barrier"]
@@ -84,7 +85,9 @@ def _custom(
 
 
 def _pairwise(payload: Number, span: Span, stack: CommStack) -> Number:
-    values = stack.need("pairwise", topology=span.inner.topology).values
+    found = stack.need("pairwise", topology=span.inner.topology)
+    values = found.values
+    channels = values.get("peer_channels", float("inf"))
     inner = all_to_all.pairwise_seconds(
         payload,
         span.ranks,
@@ -93,7 +96,9 @@ def _pairwise(payload: Number, span: Span, stack: CommStack) -> Number:
         share=values["share"],
         hops=values["hops"],
         start=values["start"],
-        local=values["local_pass"],
+        fill=values.get("fill", 0.0),
+        chunk=float(found.traits.get("chunk", 0.0)),
+        peer_rate=channels * values.get("channel_rate", 1.0),
     )
     if span.outer is None:
         return inner

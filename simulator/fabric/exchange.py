@@ -69,11 +69,13 @@ def _seconds(term: ExpertExchange, span: Span, found: Protocol, sms: Number | No
         seconds, links = expert_switched.switched_seconds(term, span, values)
         return seconds, {unit: links}
     if algorithm == "direct":
-        local, tray = bool(found.traits.get("local", False)), int(found.traits.get("tray", 0))
-        seconds, links = expert_direct.direct_seconds(term, span, values, local=local, tray=tray)
+        counts = {name: int(found.traits[name]) for name in ("rounds", "tray") if name in found.traits}
+        local = bool(found.traits.get("local", False))
+        seconds, links = expert_direct.direct_seconds(term, span, values, local=local, **counts)
         return seconds, {unit: links}
     if algorithm == "low_latency":
-        seconds, network, links = expert_low_latency.low_latency_seconds(term, span, values)
+        packs = bool(found.traits.get("packs", True))
+        seconds, network, links = expert_low_latency.low_latency_seconds(term, span, values, packs=packs)
         return seconds, {unit: links, "nic": network}
     return _normal(term, span, found, sms)
 

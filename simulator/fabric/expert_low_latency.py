@@ -1,15 +1,22 @@
 """Low-latency expert dispatch and combine: one message per (token, expert), no copy is shared.
 
-Latency: start, one peer after another inside the scale-up domain, 1 + log2 of the domains across the network, and for
-the dispatch the per-expert bookkeeping. Volume: the remote share of T k copies through the network port, the rest
-over the scale-up links (the own rank's copy too, beyond one domain); a copy pays the link and then the engine that
-packs it. Source: deepseek-ai/DeepEP README and docs/legacy.md.
+Latency: starts of the link tier, a share of a hop to one peer after another inside the scale-up domain, 1 + log2 of the
+domains steps across the network, and for the dispatch the bookkeeping of every local expert. Volume: the slowest rank
+sets the time. With evenly drawn experts a rank receives M = T k messages, give or take sqrt(M), so the busiest of n ranks
+gets M + z_n sqrt(M), z_n the expected largest of n standard normal draws. The share that leaves the domain passes the
+network port, the rest the scale-up links (the own rank's copy too, beyond one domain). A message keeps the link busy for
+its bytes and for the gap to the next one. Source: deepseek-ai/DeepEP README and docs/legacy.md; G. Blom, Statistical
+Estimates and Transformed Beta-Variables (1958) for z_n.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from math import log2
+from statistics import NormalDist
+
+import numpy as np
 
 from simulator.fabric.overlap import partly_overlapped
 from simulator.fabric.topology import Span
@@ -25,22 +32,46 @@ def shares(span: Span) -> tuple[float, float]:
     return across, 1.0 - across
 
 
-def low_latency_seconds(term: ExpertExchange, span: Span, values: Mapping[str, float]) -> tuple[Number, Number, Number]:
+@lru_cache(maxsize=1024)
+def expected_largest(draws: int) -> float:
+    """Expected largest of ``draws`` standard normal draws, Blom's approximation; 0 for one draw."""
+    return NormalDist().inv_cdf((draws - 0.375) / (draws + 0.25)) if draws > 1 else 0.0
+
+
+def busiest_messages(term: ExpertExchange) -> Number:
+    """Messages of the rank that receives the most when experts are drawn evenly."""
+    messages = np.asarray(term.tokens, dtype=np.float64) * term.topk
+    return messages + expected_largest(term.ranks) * np.sqrt(messages)
+
+
+def low_latency_seconds(
+    term: ExpertExchange, span: Span, values: Mapping[str, float], *, packs: bool
+) -> tuple[Number, Number, Number]:
     """(seconds, seconds of the network port, seconds of the scale-up links).
 
-    values: start, peer, expert (dispatch), link_share, dispatch_rate, combine_rate (of the packing engines of a
-    device), port_overlap (network against scale-up links), overlap (latency against volume).
+    values: starts and hops (multiples of the link tier's), expert (dispatch), link_share, gap (bytes of link time
+    between two messages), combine_rate (bytes per second a device packs), nic_share, overlap (of ports and packing).
+    packs: whether combined copies are packed by load and store rather than by bulk copies.
     """
+    volume = busiest_messages(term) * term.copy_bytes
+    across, inside = shares(span)
+    rate = values["link_share"] * span.inner.bandwidth * term.copy_bytes / (term.copy_bytes + values["gap"])
+    links = inside * volume / rate
+    ports = links
+    if packs and term.direction == "combine":
+        ports = partly_overlapped(links, inside * volume / values["combine_rate"], values["overlap"])
+    if span.outer is None:
+        return _latency(term, span, values) + ports, 0.0 * links, links
+    network = across * volume / (values["nic_share"] * span.outer.bandwidth)
+    return _latency(term, span, values) + partly_overlapped(network, ports, values["overlap"]), network, links
+
+
+def _latency(term: ExpertExchange, span: Span, values: Mapping[str, float]) -> float:
+    """Seconds before the first and after the last byte."""
     peers = min(span.per_domain, span.ranks) - 1
-    latency = values["start"] + values["peer"] * peers
+    latency = values["starts"] * span.inner.start + values["hops"] * span.inner.latency * peers
     if term.direction == "dispatch":
         latency += values["expert"] * term.experts / term.ranks
     if span.outer is not None and span.domains > 1:
         latency += span.outer.latency * (1.0 + log2(span.domains))
-    across, inside = shares(span)
-    volume = term.logical_bytes()
-    links = volume * inside / (values["link_share"] * span.inner.bandwidth)
-    engines = volume * inside / values[f"{term.direction}_rate"]
-    network = volume * across / (span.outer.bandwidth if span.outer is not None else 1.0)
-    ports = partly_overlapped(network, links + engines, values["port_overlap"])
-    return partly_overlapped(latency, ports, values["overlap"]), network, links
+    return latency

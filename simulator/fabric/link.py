@@ -1,8 +1,8 @@
 """One-sided transfers between two endpoints, cut into blocks: issue cost against the rate of the route.
 
 t = blocks pn(issue, block / rate). The rate belongs to the route (endpoint memories, transport, direction) and is
-hardware data; the issue cost belongs to the software path. Source: two-parameter (alpha-beta) link model with partial
-overlap.
+hardware data; the issue cost belongs to the software path. Blocks posted ahead take the longer of the two. Source:
+two-parameter (alpha-beta) link model with partial overlap.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from simulator.profiles.system import System
 # Directions name the two endpoints: D device memory, H host memory, r = on the remote side.
 LOCAL_HOST = ("H2rD", "H2rH", "rD2H", "rH2H")
 ANY = "any"
+POSTED_AHEAD = float("inf")  # overlap exponent: the longer of both
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,11 @@ def route_of(system: System, scope: str, transport: str, direction: str) -> Rout
 def transfer_seconds(block: Number, total: Number, route: Route, values: Mapping[str, float]) -> Number:
     """Time to move ``total`` bytes in blocks of ``block`` bytes.
 
-    values: issue (seconds per block), local_host (its factor when the local endpoint is host memory), overlap.
+    values: issue (seconds per block), local_host (its factor when the local endpoint is host memory, 1 unless given),
+    overlap (posted ahead unless given).
     """
-    issue = values["issue"] * (values["local_host"] if route.local_host else 1.0)
+    issue = values["issue"] * (values.get("local_host", 1.0) if route.local_host else 1.0)
+    overlap = max(1.0, values.get("overlap", POSTED_AHEAD))
     blocks = np.maximum(1.0, np.asarray(total, dtype=np.float64) / np.asarray(block, dtype=np.float64))
-    one = partly_overlapped(issue, np.asarray(block, dtype=np.float64) / route.rate, max(1.0, values["overlap"]))
+    one = partly_overlapped(issue, np.asarray(block, dtype=np.float64) / route.rate, overlap)
     return blocks * one

@@ -1,9 +1,8 @@
 """NCCL's choice among protocols and algorithms for one collective.
 
 LL (4 data bytes per 8, a flag with every word), LL128 (120 of 128) and Simple (bulk copies with fences) trade
-start-up for rate; NVLS lets the switch add. NCCL's tuner leaves the two low-latency protocols at a payload
-proportional to the rank count and the link rate, then takes the cheaper of Simple and NVLS. Source: NVIDIA NCCL
-src/graph/tuning.cc (structure).
+start-up for rate; NVLS lets the switch add. NCCL's tuner takes what it thinks cheapest, and so does the model. Source:
+NVIDIA NCCL src/graph/tuning.cc (structure).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class RingProtocol:
 
 @dataclass(frozen=True, slots=True)
 class NcclValues:
-    """Stack values of NCCL on one topology. tuner: local_pass, handover, nic_share. None = not offered there."""
+    """Stack values of NCCL on one topology. tuner: local_pass, nic_share. None = not offered there."""
 
     tuner: Values
     ll: RingProtocol
@@ -114,11 +113,11 @@ def ring_or_switch(kind: str, payload: Number, span: Span, values: NcclValues) -
             payload,
             span.ranks,
             span.inner,
-            share=nvls["share"],
+            share=values.simple.share * nvls["efficiency"],
             start=nvls["start"],
-            fill=nvls["fill"],
+            local=values.tuner["local_pass"],
+            fill=values.simple.fill,
             chunk=values.simple.chunk,
         )
         bulk = np.minimum(bulk, reduced)
-    leave = values.tuner["handover"] * span.ranks * path_of(kind, span, 1.0).rate(1.0)
-    return np.where(payload < leave, low, bulk)
+    return np.minimum(low, bulk)

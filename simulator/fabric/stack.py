@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from simulator.profiles.kernels import KernelTable, load_kernels
+from simulator.profiles.kernels import KernelTable, families, load_kernels
 
 # The collective library of a vendor's platform; serving frameworks may add kernels of their own on top of it.
 LIBRARIES = {"nvidia": "nccl", "google": "jax", "huawei": "cann"}
 EXCHANGES = {"nvidia": "deepep", "google": "jax", "huawei": "cann"}
+# Algorithms of a family whose values stand in a file of their own, where a library has it.
+BESIDE = {"collectives": ("point_to_point",), "deepep": ("expert_low_latency",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,19 @@ class CommStack:
     """Kernel tables of a stack for one architecture.
 
     library: the vendor's table. own: the serving framework's table where it has one. fidelity: how firm the values are.
+    beside: further tables of the library, for algorithms that stand in files of their own.
     """
 
     architecture: str
     library: KernelTable
     own: KernelTable | None
     fidelity: str
+    beside: tuple[KernelTable, ...] = ()
+
+    @property
+    def tables(self) -> tuple[KernelTable, ...]:
+        """Tables in the order they are asked."""
+        return (*(t for t in (self.own, self.library) if t is not None), *self.beside)
 
     def find(self, protocol: str, **facts: str) -> Protocol | None:
         """Stack values of ``protocol``, the framework's own first; None if neither has it."""
@@ -48,8 +57,8 @@ class CommStack:
 @lru_cache(maxsize=4096)
 def _find(stack: CommStack, protocol: str, facts: tuple[tuple[str, str], ...]) -> Protocol | None:
     known = {"protocol": protocol, **dict(facts)}
-    for table in (stack.own, stack.library):
-        if table is not None and any(entry.serves(known) for entry in table.entries):
+    for table in stack.tables:
+        if any(entry.serves(known) for entry in table.entries):
             kernel = table.select(stack.architecture, **known)
             return Protocol(kernel.values, kernel.traits)
     return None
@@ -71,7 +80,8 @@ def _stack(runtime: str, vendor: str, architecture: str, family: str, libraries:
     known = own is not None and not own.substituted_for
     if own is not None and (not known or own.runtime == library.runtime or not _serves(own, vendor)):
         own = None
-    return CommStack(architecture, library, own, "calibrated" if known or not runtime else "estimated")
+    beside = tuple(load_kernels(library.runtime, f) for f in BESIDE[family] if f in families(library.runtime))
+    return CommStack(architecture, library, own, "calibrated" if known or not runtime else "estimated", beside)
 
 
 def _serves(table: KernelTable, vendor: str) -> bool:

@@ -64,6 +64,9 @@ class GpuEfficiencies:
 
     At most 20 fields (a test counts them). Every field names a mechanism; none belongs to a shape or a stack.
 
+    Matrix kernels use the first ten; graph_node is what one kernel of a captured graph takes around its work: the gap to
+    its predecessor, the prologue, and draining.
+
     Attention kernels use: attention_tensor, tensor rate realised inside a fused attention pipeline;
     exposed_exponential, share of the exponentials it cannot hide; kv_stream, share of memory bandwidth long cache reads
     realise; l2_read, L2 bytes per clock and SM; attention_overlap, exponent p of (blocks^p + memory^p)^(1/p);
@@ -83,7 +86,7 @@ class GpuEfficiencies:
     wave_start: Seconds
     overlap_exponent: Ratio
     l2_survival: Ratio
-    split_k_start: Seconds
+    graph_node: Seconds
     attention_tensor: Ratio
     exposed_exponential: Ratio
     kv_stream: Ratio

@@ -13,6 +13,7 @@ from simulator.ops.work import Attention, Elementwise, Gather, GroupedMatmul, In
 from simulator.profiles.dtypes import format_of
 from simulator.profiles.kernels import Kernel, KernelTable, NoKernelError, load_kernels
 
+MEASURED_WITH = {"indexer": "dsa"}  # kernel family -> the measurement family whose rows hold its times
 DECODE_QUERIES = 8  # new tokens per request up to which attention counts as decode (verification of a few drafts)
 
 
@@ -51,7 +52,7 @@ def _choose(candidates: list[tuple[str, dict[str, str | int]]], device: Device, 
             )
         except NoKernelError:
             continue
-        return Choice(kernel, family, "derived" if kernel.substituted_for else "calibrated")
+        return Choice(kernel, MEASURED_WITH.get(family, family), "derived" if kernel.substituted_for else "calibrated")
     family = candidates[0][0]
     return Choice(Kernel("generic", family, {}, {}), family, "estimated")
 
@@ -74,9 +75,10 @@ def _candidates(term: Term) -> list[tuple[str, dict[str, str | int]]]:
     if isinstance(term, Attention):
         return _attention(term)
     if isinstance(term, IndexScores):
-        return [("dsa", {"phase": "logits_paged" if _decodes(term.q_len) else "logits", "op": "dsa_indexer_logits"})]
+        phase = "logits_paged" if _decodes(term.q_len) else "logits"
+        return _indexer({"phase": phase, "op": "dsa_indexer_logits"})
     if isinstance(term, TopK):
-        return [("dsa", {"phase": "top_k", "op": "dsa_topk"})]
+        return _indexer({"phase": "top_k", "op": "dsa_topk"})
     if isinstance(term, Elementwise):
         return [("elementwise", {"name": term.name}), ("elementwise", {})]
     if isinstance(term, Gather):
@@ -86,6 +88,11 @@ def _candidates(term: Term) -> list[tuple[str, dict[str, str | int]]]:
             ("elementwise", {"name": term.name}),
         ]
     raise TypeError(f"{type(term).__name__} runs on the fabric, not on a device")
+
+
+def _indexer(facts: dict[str, str | int]) -> list[tuple[str, dict[str, str | int]]]:
+    """Stacks without indexer kernels of their own list them among those of sparse attention."""
+    return [("indexer", facts), ("dsa", facts)]
 
 
 def _decodes(q_len: Dim) -> bool:

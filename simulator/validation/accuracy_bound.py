@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from simulator.devices.gpu.elementwise import elementwise_cost
 from simulator.fabric.collectives import collective_cost
 from simulator.fabric.topology import place
 from simulator.profiles import ProfileError
@@ -44,7 +43,7 @@ def _vector(_family: str, row: pd.DataFrame) -> str:
     table = elementwise.prepared(row)
     key = {k: table[k].iloc[0] for k in elementwise.KEYS}
     case = elementwise.case_of(key, _numbers(table, "rows"), _numbers(table, "cols"))
-    return str(np.ravel(elementwise_cost(case.term, case.gpu, case.kernel()).bound())[0])
+    return str(np.ravel(case.cost().bound())[0])
 
 
 def _collective(_family: str, row: pd.DataFrame) -> str:

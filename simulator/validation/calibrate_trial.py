@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from simulator.profiles import figures_of, list_names, load_system
+from simulator.profiles.kernel_library import KIND_FOLDER
 from simulator.profiles.system import System
 from simulator.validation.calibrate_result import (
     FitResult,
@@ -66,7 +67,8 @@ def fit_trial(
 
 
 def _place(key: Key) -> tuple[str, int]:
-    return key.file, key.entry
+    """Kernel a figure belongs to; those of a library are one: its values differ by generation, not by kernel."""
+    return key.file, 0 if key.file.startswith(KIND_FOLDER) else key.entry
 
 
 def _slot(key: Key, present: float) -> Slot:

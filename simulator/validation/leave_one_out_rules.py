@@ -6,8 +6,9 @@ from simulator.profiles import figures_of, load_device
 from simulator.validation.calibrate_result import Slot, Unknown
 
 FLOORS = frozenset(
-    "launch_floor module_floor host_floor host_long long_floor start kernel_start cube_start mixed_start vector_start "
-    "attention_start task_start sparse_start quantize_start split_combine split_k_start host_dispatch latency "
+    "launch_floor cast_launch graph_node module_floor host_floor host_indexer host_quantise host_long long_floor start "
+    "kernel_start cube_start mixed_start vector_start attention_start task_start sparse_start quantize_start route_start split_start "
+    "split_combine host_dispatch latency "
     "row_start extra_start stage_start epilogue_start".split()
 )
 """Fixed times of a launch: a micro-benchmark gives them on the day a device arrives."""

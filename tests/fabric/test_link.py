@@ -32,3 +32,11 @@ def test_large_blocks_reach_the_route_and_small_ones_pay_the_issue():
     assert rate[-1] == pytest.approx(route.rate, rel=0.02)
     assert rate[0] < 0.1 * route.rate
     assert np.all(rate <= route.rate)
+
+
+def test_blocks_posted_ahead_take_the_longer_of_issue_and_transfer():
+    route = route_of(load_system("atlas-a3-16"), "node", "HCCS", "D2rD")
+    ahead = transfer_seconds(MIB, MIB, route, {"issue": 1e-6})
+    waiting = transfer_seconds(MIB, MIB, route, {"issue": 1e-6, "overlap": 1.0})
+    assert ahead == pytest.approx(MIB / route.rate)
+    assert waiting == pytest.approx(ahead + 1e-6)

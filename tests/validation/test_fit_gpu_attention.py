@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from simulator.profiles import load_kernels, search
+from simulator.validation.fit.gpu_attention import Table, cases
 from simulator.validation.fit.places import Key, calibrated_keys, figure_of, files_behind, path_of, slots, write
 
 FILE = """sources:
@@ -78,3 +81,14 @@ def test_fitted_figures_are_written_where_they_stand(file: str):
     assert "block_fixed: {value: 3 us" in text
     assert "block_fixed: {value: 1 us" in text
     assert "step: {value: 2 us, kind: calibrated, source: fit, rows: 12}" in library
+
+
+def test_figures_of_another_family_are_not_fitted_on_attention_rows():
+    """Products of the absorbed form run with cuBLAS's step; the rows of products say how long that is."""
+    rows = {"device": "h100-sxm", "op": "mla_bmm_pre", "fw": "trtllm-1.3.0", "kernel": "", "dtype": "bfloat16"}
+    rows |= {"kv_dtype": "", "gemm_dtype": "bfloat16", "batch": "8", "q_len": "1", "kv_len": "", "heads": "16"}
+    table = Table("mla", pd.DataFrame([rows]), np.array([5.0]), np.array([True]))
+    (case,) = cases([table], lambda t: t.keep)
+    assert case.kernel.values["step_latency"] > 0
+    assert set(case.keys) == {"launch_floor"}
+    assert case.keys["launch_floor"].override == "mla"

@@ -14,6 +14,8 @@ from simulator.profiles.ascend import Ascend
 from simulator.profiles.kernels import Kernel
 
 SORT_ALONE_ROWS = 8192  # up to this many keys one core sorts alone
+PAIR_BYTES = 16.0  # key and index of a pair, read and written by every merge
+MERGE_WAYS = 4.0  # sorted lists that one merge joins
 LONE = 2.0  # rate of a core that streams alone, over its share when all cores do
 SECTOR = 32.0  # bytes an element drags along when it is read alone
 
@@ -23,7 +25,7 @@ class Routing:
     """Sort of (token, expert) pairs by expert and expansion of the token rows.
 
     pairs: pairs sorted. tokens: distinct rows read. kept: expanded rows written. cols: elements of a row. size: bytes
-    of an element. padded: every expert gets a fixed capacity. quantised: rows leave as int8.
+    of an element. quantised: rows leave as int8.
     """
 
     pairs: Dim
@@ -31,7 +33,6 @@ class Routing:
     kept: Dim
     cols: Dim
     size: float
-    padded: bool = False
     quantised: bool = False
 
 
@@ -61,19 +62,24 @@ def _cost(begin: float, body: np.ndarray, issue: np.ndarray, moved: Memory) -> C
 def routing_cost(work: Routing, device: Ascend, kernel: Kernel) -> Cost:
     """Seconds of expert routing.
 
-    Values: start, sort_alone and sort_spread (s per pair sorted by one core, by all), padded_pair (s per pair placed
-    into capacity slots), quantised_clocks (vector clocks per element quantised on the way).
+    Few pairs are sorted by one core; many by all, in merges of four lists through memory. Values: start, sort_alone
+    (s per pair sorted by one core), quantised_clocks (vector clocks per element quantised on the way).
     """
     v = kernel.values
     pairs, kept, cols = hw.array(work.pairs), hw.array(work.kept), hw.array(work.cols)
-    sort = np.where(pairs <= SORT_ALONE_ROWS, pairs * v.get("sort_alone", 0.0), pairs * v.get("sort_spread", 0.0))
-    sort = sort + (pairs * v.get("padded_pair", 0.0) if work.padded else 0.0)
+    sort = np.where(pairs <= SORT_ALONE_ROWS, pairs * v.get("sort_alone", 0.0), _merge_seconds(pairs, device))
     out = 1.0 if work.quantised else work.size
     moved = memory(cols * hw.array(work.tokens) * work.size, kept * cols * out, device)
     clocks = kept * cols * (v.get("quantised_clocks", 0.0) if work.quantised else 0.0)
     issue = clocks / (device.core.aiv * device.core.clock)
     begin = v.get("start", device.efficiencies.vector_start)
     return _cost(begin, sort + moved.seconds + issue, sort + issue, moved)
+
+
+def _merge_seconds(pairs: np.ndarray, device: Ascend) -> np.ndarray:
+    """Seconds of sorting ``pairs`` in runs and merging them, all cores streaming."""
+    merges = np.ceil(np.log(np.maximum(pairs / SORT_ALONE_ROWS, 1.0)) / np.log(MERGE_WAYS))
+    return np.asarray((1.0 + merges) * pairs * PAIR_BYTES / (device.memory.bandwidth * device.efficiencies.hbm_vector))
 
 
 def combine_cost(rows: Dim, row_bytes: Dim, each: Dim, device: Ascend, kernel: Kernel) -> Cost:
@@ -107,15 +113,19 @@ def regroup_cost(rows: Dim, row_bytes: Dim, segments: float, device: Ascend, ker
 def picked_cost(work: Picked, device: Ascend, kernel: Kernel) -> Cost:
     """Seconds of an element-wise gather or scatter: one element after the other on every core.
 
-    Values: start, element_clocks (of one element), strided_rate (B/clk of a vector core across a transposition).
+    Trait rewrites_sectors: an element written alone is read and written back with the sector around it. Values: start,
+    element_clocks (of one element), strided_rate (B/clk of a vector core across a transposition).
     """
     e, v, cores = device.efficiencies, kernel.values, device.core.aiv * device.core.clock
     count, source = hw.array(work.count), hw.array(work.source)
     indices, picked = count * work.index, count * work.size
     whole = work.copied or work.across
     read = source if whole else np.minimum(source, count * SECTOR)
+    sectors = count * SECTOR if kernel.traits.get("rewrites_sectors") else picked
     moved = memory(
-        read + indices + (picked if work.scattered else 0.0), picked + (source if work.copied else 0.0), device
+        read + indices + (sectors if work.scattered else 0.0),
+        (sectors if work.scattered else picked) + (source if work.copied else 0.0),
+        device,
     )
     issue = count * v.get("element_clocks", 1.0) / cores
     turned = 2.0 * (source + indices + picked) / (cores * v.get("strided_rate", e.vector_l2)) if work.across else 0.0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from simulator.devices.cost import Cost
 from simulator.devices.gpu.attention_decode import decode_cost
 from simulator.devices.gpu.attention_prefill import prefill_cost
+from simulator.devices.gpu.blocks import Floats, floats
 from simulator.devices.gpu.sparse_attention import sparse_cost
 from simulator.ops.work import Attention
 from simulator.profiles.gpu import Gpu
@@ -22,6 +25,8 @@ def attention_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False
     (gathered keys); without it the term decides. warm: the operands were just used and may sit in L2 (a replayed
     benchmark); in a model step the cache is cold. ValueError on an unknown schedule.
     """
+    if "pad_heads" in kernel.traits:
+        term = replace(term, heads=padded_heads(term.heads, kernel))
     schedule = str(kernel.traits.get("schedule", "")) or _schedule(term)
     if schedule == "split_kv":
         return decode_cost(term, gpu, kernel, warm)
@@ -30,6 +35,13 @@ def attention_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False
     if schedule == "query_rows":
         return sparse_cost(term, gpu, kernel, warm)
     raise ValueError(f"attention schedule {schedule!r}: expected split_kv, query_tiles or query_rows")
+
+
+def padded_heads(heads: object, kernel: Kernel) -> Floats:
+    """Heads a kernel computes: a multiple of the trait pad_heads, unless there are at most pad_above of them."""
+    count, tile = floats(heads), float(kernel.traits.get("pad_heads", 1))
+    few = count <= float(kernel.traits.get("pad_above", 0))
+    return floats(np.where(few, count, np.ceil(count / tile) * tile))
 
 
 def _schedule(term: Attention) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.devices.cost import Cost
-from simulator.devices.gpu.attention_tiles import row_tiles, tile_clocks
+from simulator.devices.gpu.attention_tiles import feed_clocks, row_tiles, tile_clocks
 from simulator.devices.gpu.blocks import Floats, floats, smooth_max, stream_seconds, waves
 from simulator.devices.gpu.memory import resident_share
 from simulator.devices.gpu.tiles import tensor_rate
@@ -21,6 +21,7 @@ from simulator.profiles.gpu import Gpu
 from simulator.profiles.kernels import Kernel
 
 SPLITS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128], dtype=np.float64)
+CAST_BYTES = 3.0  # a 16-bit element is read and written in 8 bits
 PARTIAL_BYTES = 8.0  # a split writes an fp32 partial result and reads it back
 
 
@@ -32,7 +33,7 @@ def decode_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -
     eff = gpu.efficiencies
     sms, clock = floats(gpu.core.sms), floats(gpu.core.max_clock)
     units, key_tiles, step = _blocks(term, gpu, kernel)
-    fixed, launch = floats(kernel.values["block_fixed"]), floats(kernel.values["launch_floor"])
+    fixed, launch = floats(kernel.values["block_fixed"]), floats(launch_seconds(kernel))
     moved = io_bytes(term)
     hit = resident_share(moved, gpu) if warm else shared_rows(term, gpu)
     memory = stream_seconds(moved, gpu, hit)
@@ -55,23 +56,25 @@ def decode_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -
 
 def _blocks(term: Attention, gpu: Gpu, kernel: Kernel) -> tuple[Floats, Floats, Floats]:
     """(blocks before splitting, key tiles of each, seconds of a key tile)."""
-    q_len, window, keys = floats(term.q_len), floats(term.window), floats(term.kv_len)
-    cut = (window > 0) & (keys > window + q_len - 1.0)
-    edge = np.where(cut, kernel.values.get("window_tiles", 0.0), 0.0)
-    keys = np.where(cut, window + q_len - 1.0, keys)
-    tile = float(kernel.traits.get("key_tile", 128))
+    q_len, tile = floats(term.q_len), float(kernel.traits.get("key_tile", 128))
     groups = np.maximum(floats(term.kv_heads), 1.0)
     packed = q_len * floats(term.heads) / groups
     tiles = row_tiles(kernel, "64")
     rows = floats(tiles[-1])
     for height in reversed(tiles):
         rows = np.where(packed <= height, height, rows)
-    units = floats(term.batch) * floats(term.kv_heads) * np.ceil(packed / rows)
+    blocks = np.ceil(packed / rows)
+    units = floats(term.batch) * floats(term.kv_heads) * blocks
     math = tile_clocks(term, gpu, kernel, rows, tile)
-    feed = (
-        tile * floats(term.kv_bytes_token()) / (gpu.efficiencies.block_stream * kernel.values.get("stream_ratio", 1.0))
-    )
-    return units, np.ceil(keys / tile) + edge, np.maximum(math, feed) / gpu.core.max_clock
+    feed = feed_clocks(term, gpu, kernel, tile, blocks)
+    return units, _key_tiles(term, tile), np.maximum(math, feed) / gpu.core.max_clock
+
+
+def _key_tiles(term: Attention, tile: float) -> Floats:
+    """Key tiles that a request walks: the whole cache, or the window and the tile it starts inside."""
+    window, tiles = floats(term.window), np.ceil(floats(term.kv_len) / tile)
+    inside = np.ceil((window + floats(term.q_len) - 1.0) / tile) + 1.0
+    return np.where(window > 0, np.minimum(inside, tiles), tiles)
 
 
 def shared_rows(term: Attention, gpu: Gpu) -> Floats:
@@ -86,17 +89,27 @@ def io_bytes(term: Attention) -> Floats:
     return floats(term.bytes_read()) + floats(term.bytes_written())
 
 
+def launch_seconds(kernel: Kernel) -> float:
+    """Fixed time of a call: its own kernels, and the passes that cast new tokens to 8 bits before it.
+
+    Trait casts: those passes; 1 casts the queries, 3 the queries, keys and values.
+    """
+    return kernel.values["launch_floor"] + float(kernel.traits.get("casts", 0)) * kernel.values.get("cast_launch", 0.0)
+
+
 def side_seconds(term: Attention, gpu: Gpu, kernel: Kernel) -> Floats:
     """Passes over q, k and v of the new tokens (split, rotate, cast, cache write) and casts of the cache.
 
     side_bytes: bytes moved per q, k, v element of the new tokens; cast_bytes: bytes per cached element where the kernel
-    converts the cache before use (trait casts_cache, true unless stated).
+    converts the cache before use (trait casts_cache, true unless stated). Trait casts: see ``launch_seconds``.
     """
     v = kernel.values
     cast = v.get("cast_bytes", 0.0) if kernel.traits.get("casts_cache", True) else 0.0
     new = floats(term.batch) * floats(term.q_len)
     stored = floats(term.qk_dim) + (0.0 if term.kv_shared else floats(term.v_dim))
-    elements = new * (floats(term.heads) * floats(term.qk_dim) + floats(term.kv_heads) * stored)
+    queries, keys = new * floats(term.heads) * floats(term.qk_dim), new * floats(term.kv_heads) * stored
     cached = floats(term.kv_bytes()) / format_of(term.kv_dtype).bytes
-    moved = elements * v.get("side_bytes", 0.0) + cached * cast
+    casts = float(kernel.traits.get("casts", 0))
+    narrowed = (queries * min(casts, 1.0) + keys * (casts > 1.0)) * CAST_BYTES
+    moved = (queries + keys) * v.get("side_bytes", 0.0) + cached * cast + narrowed
     return moved / (gpu.efficiencies.kv_stream * gpu.memory.bandwidth)

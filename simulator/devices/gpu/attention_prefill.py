@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.devices.cost import Cost
-from simulator.devices.gpu.attention_decode import io_bytes, side_seconds
+from simulator.devices.gpu.attention_decode import io_bytes, launch_seconds, side_seconds
 from simulator.devices.gpu.attention_tiles import key_tile_counts, row_tiles, tile_clocks
 from simulator.devices.gpu.blocks import Floats, floats, smooth_max, stream_seconds
 from simulator.devices.gpu.memory import resident_share
@@ -28,7 +28,7 @@ def prefill_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) 
     """
     eff, v = gpu.efficiencies, kernel.values
     sms, clock = floats(gpu.core.sms), floats(gpu.core.max_clock)
-    fixed, launch = floats(v["block_fixed"]), floats(v["launch_floor"])
+    fixed, launch = floats(v["block_fixed"]), floats(launch_seconds(kernel))
     candidates = [_blocks_seconds(term, gpu, kernel, rows) for rows in row_tiles(kernel, "64 128")]
     compute = np.min(np.stack(np.broadcast_arrays(*[c[0] for c in candidates])), axis=0)
     blocks = candidates[-1][1]

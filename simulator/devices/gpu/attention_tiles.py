@@ -40,6 +40,19 @@ def tile_clocks(term: Attention, gpu: Gpu, kernel: Kernel, rows: object, keys: o
     return math + gpu.efficiencies.exposed_exponential * scores / gpu.core.exp_per_clk
 
 
+def feed_clocks(term: Attention, gpu: Gpu, kernel: Kernel, keys: object, blocks: object = 1.0) -> Floats:
+    """Clocks in which one of the ``blocks`` of a query token reads the stored bytes of a key tile.
+
+    Whole pages stream at block_stream. Selected tokens are gathered one by one: value gather_stream (bytes per clock and
+    SM); blocks of one cluster (trait cluster) share them.
+    """
+    nbytes = floats(keys) * floats(term.kv_bytes_token())
+    gather = kernel.values.get("gather_stream", 0.0)
+    if term.selected and gather > 0:
+        return floats(nbytes / (gather * np.clip(floats(blocks), 1.0, float(kernel.traits.get("cluster", 1)))))
+    return floats(nbytes / (gpu.efficiencies.block_stream * kernel.values.get("stream_ratio", 1.0)))
+
+
 def key_tile_counts(term: Attention, rows: object, group: object, tile: object) -> tuple[Floats, Floats, Floats]:
     """(blocks per request and head, their mean key tiles, the most key tiles of one block).
 

@@ -23,6 +23,7 @@ Array = npt.NDArray[np.float64]
 
 SKIPPED_ROWS, SKIPPED_COLS = 64.0, 128.0  # tile a kernel that schedules foreign experts passes over
 READ_AGAIN = 0.5  # share of a pass's bytes that the pass before it wrote: they need not come from memory
+STARTS = ("launch_floor", "quantize_start", "route_start")  # the layer's, its quantising passes', its separate router's
 HOST_EXPONENT = 6.0  # host and device run side by side in an eager stream; the slower sets the pace
 
 
@@ -50,7 +51,7 @@ class FusedMoe:
 def fused_moe_cost(moe: FusedMoe, gpu: Gpu, kernel: Kernel, host_factor: float = 1.0) -> Cost:
     """Cost of ``moe`` run by ``kernel``; host_factor: slowness of the CPU that launches it (eager kernels only).
 
-    device = floor + experts held x start + skipped tiles + gate/up + down + passes; an eager kernel then takes
+    device = launch + experts held x start + skipped tiles + gate/up + down + passes; an eager kernel then takes
     (host^6 + device^6)^(1/6).
     """
     held = _computed(moe, kernel)
@@ -58,7 +59,7 @@ def fused_moe_cost(moe: FusedMoe, gpu: Gpu, kernel: Kernel, host_factor: float =
     down = _product(moe, held, moe.hidden, moe.inter, gpu, kernel)
     v = kernel.values
     experts = np.ceil(moe.experts / moe.ranks) * v.get("expert_start", 0.0)
-    launch = v.get("launch_floor", 0.0) + experts + _skipped_seconds(moe, gpu, kernel)
+    launch = sum(v.get(name, 0.0) for name in STARTS) + experts + _skipped_seconds(moe, gpu, kernel)
     moved = _pass_bytes(moe, held, v)
     passes = _pass_seconds(moved, gpu)
     wire = _wire_seconds(moe, gpu, v)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.devices.cost import Cost
-from simulator.devices.gpu.matmul import quantize_seconds
+from simulator.devices.gpu.matmul import launch_seconds, quantize_seconds
 from simulator.devices.gpu.memory import resident_share
 from simulator.devices.gpu.tiles import epilogue_seconds, kernel_tiles, step_seconds, tile_rates
 from simulator.ops.work import GroupedMatmul
@@ -69,7 +69,7 @@ def grouped_matmul_cost(term: GroupedMatmul, gpu: Gpu, kernel: Kernel) -> Cost:
     else:
         held = ragged_loads(np.broadcast_to(loads, (*shape, loads.shape[-1])).reshape(-1, loads.shape[-1]))
     core = grouped_core(held, n, k, term, gpu, kernel)
-    launch = np.full_like(rows, kernel.values.get("launch_floor", 0.0))
+    launch = np.full_like(rows, launch_seconds(gpu, kernel))
     quantize = quantize_seconds(held.rows * k, gpu, kernel) if term.quantizes_a else np.zeros_like(rows)
     busy = {**core.busy, "launch": launch, "quantize": quantize}
     return Cost(

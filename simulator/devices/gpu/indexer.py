@@ -2,7 +2,8 @@
 
 Two schedules. ``row_blocks``: a block owns 128 tensor rows (4 queries of 32 index heads) and walks their keys alone,
 so one long request is serial. ``paged_tiles``: 64-key tiles of a paged cache are dealt evenly to all SMs. In both a
-tile costs its matrix product plus the relu and weighted sum on CUDA cores.
+tile costs its matrix product plus the relu and weighted sum on CUDA cores. Paged tiles are read and computed one after
+the other; row blocks overlap both.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def index_scores_cost(term: IndexScores, gpu: Gpu, kernel: Kernel, warm: bool = 
     memory = np.where(cached, read / l2_rate(gpu) + written / hbm, moved / hbm)
     launch = floats(v.get("launch_floor", 0.0))
     compute = smooth_max(compute, _row_seconds(term, gpu, kernel) if paged else 0.0, eff.attention_overlap)
-    seconds = launch + smooth_max(compute, memory, eff.attention_overlap)
+    work = compute + memory if paged else smooth_max(compute, memory, eff.attention_overlap)
+    seconds = launch + work
     tensor = floats(term.flops()) / (tensor_rate(gpu, term.rate) * gpu.core.sms * gpu.core.max_clock)
     return Cost(
         seconds, {"tensor": tensor, "vector": compute, "hbm": memory, "launch": launch + 0.0 * compute}, {"hbm": moved}

@@ -48,7 +48,7 @@ def _shape(term: Matmul) -> tuple[Shape, tuple[int, ...]]:
 def matmul_cost(term: Matmul, gpu: Gpu, kernel: Kernel, weight_copies: float = np.inf) -> Cost:
     """Cost of ``term`` run by ``kernel``; dimensions may be arrays. See ``cold_bytes`` for weight_copies.
 
-    time = floor + quantisation + min over (tile, split) of [ (core^p + hbm^p)^(1/p) + split ],
+    time = launch + quantisation + min over (tile, split) of [ (core^p + hbm^p)^(1/p) + split ],
     core = waves (steps x step + epilogue + wave start), p = overlap exponent.
     """
     s, shape = _shape(term)
@@ -60,7 +60,7 @@ def matmul_cost(term: Matmul, gpu: Gpu, kernel: Kernel, weight_copies: float = n
     )
     best = _search(s, operands, gpu, kernel, rates, weight_copies)
     quantize = quantize_seconds(s.batch * s.m * s.k, gpu, kernel) if term.quantizes_a else np.zeros_like(s.m)
-    launch = np.full_like(s.m, kernel.values.get("launch_floor", 0.0))
+    launch = np.full_like(s.m, launch_seconds(gpu, kernel))
     busy = {"tensor": best.tensor, "operand_feed": best.feed, "hbm": best.hbm, "launch": launch, "quantize": quantize}
     traffic = {"hbm": best.hbm_bytes, "l2": best.l2_bytes}
     seconds = launch + quantize + best.seconds
@@ -71,17 +71,26 @@ def _like(values: dict[str, Array], shape: tuple[int, ...]) -> dict[str, float |
     return {name: value.reshape(shape) for name, value in values.items()}
 
 
-def quantize_seconds(elements: Array, gpu: Gpu, kernel: Kernel) -> Array:
-    """Pass(es) that turn 16-bit activations into the kernel's format.
+def launch_seconds(gpu: Gpu, kernel: Kernel) -> float:
+    """Fixed time of a product: trait ``graph_nodes`` nodes of a captured graph, and the kernel's own ``launch_floor``."""
+    nodes = float(kernel.traits.get("graph_nodes", 0.0))
+    return nodes * gpu.efficiencies.graph_node + kernel.values.get("launch_floor", 0.0)
 
-    start + max(elements / rate, bytes / HBM): the conversion runs at ``quantize_rate`` elements per clock and SM, which
-    on most stacks is slower than memory; two-pass scaling moves ``quantize_bytes`` = 6 bytes an element instead of 3.
+
+def quantize_seconds(elements: Array, gpu: Gpu, kernel: Kernel) -> Array:
+    """Pass(es) that turn 16-bit activations into the kernel's format: start + max(bytes / L2, bytes / HBM).
+
+    A vector pass like any other: it loads and stores at ``vector_l2``. Trait ``quantize_bytes``: bytes moved an element,
+    3 where an element is read once, 5 or 6 where its scale takes a first reading. A conversion slower than that runs at
+    ``quantize_rate`` elements per clock and SM.
     """
+    e = gpu.efficiencies
     moved = elements * float(kernel.traits.get("quantize_bytes", QUANTIZE_BYTES))
-    stream = moved * (1.0 - resident_share(moved, gpu)) / (gpu.memory.bandwidth * gpu.efficiencies.hbm_stream)
+    stream = moved * (1.0 - resident_share(moved, gpu)) / (gpu.memory.bandwidth * e.hbm_stream)
+    through_sms = moved / (e.vector_l2 * gpu.core.sms * gpu.core.max_clock)
     rate = kernel.values.get("quantize_rate", 0.0) * gpu.core.sms * gpu.core.tensor_clock
     convert = elements / rate if rate > 0.0 else np.zeros_like(elements)
-    return np.asarray(kernel.values.get("quantize_start", 0.0) + np.maximum(convert, stream))
+    return np.asarray(kernel.values.get("quantize_start", 0.0) + np.maximum(np.maximum(convert, through_sms), stream))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +125,7 @@ def _search(s: Shape, x: Operands, gpu: Gpu, kernel: Kernel, rates: TileRates, w
     hbm = dram / bandwidth
     p = e.overlap_exponent
     partial = PARTIAL_BYTES * (split - 1.0) * (s.batch * s.m * s.n)[:, None, None] / (2.0 * bandwidth)
-    reduce = np.where(split > 1.0, e.split_k_start + partial, 0.0)
+    reduce = np.where(split > 1.0, kernel.values.get("split_start", 0.0) + partial, 0.0)
     total = (core**p + hbm[:, :, None] ** p) ** (1.0 / p) + reduce
 
     flat = total.reshape(len(s.m), -1)

@@ -40,11 +40,14 @@ def module_cost(
     return Cost(seconds, {**both.busy, "host": host + 0.0 * total}, both.bytes)
 
 
-def host_seconds(kernel: Kernel, cpu_factor: float, requests: object = 0.0, long_context: object = False) -> Floats:
+def host_seconds(
+    kernel: Kernel, cpu_factor: float, requests: object = 0.0, long_context: object = False, quantised: float = 0.0
+) -> Floats:
     """Time the host needs to launch one layer's kernels.
 
-    host_floor (s) always, host_long (s) more when the indexer runs, host_request (s) more for every request of a long
-    step.
+    host_floor (s) always, host_indexer (s) more for an indexer's kernels and once more for those of its search where the
+    context is long, host_quantise (s) more for each of the ``quantised`` products (its activation pass), host_long
+    (s) more when the indexer runs, host_request (s) more for every request of a long step.
     """
     v = kernel.values
     longer = np.where(
@@ -52,4 +55,5 @@ def host_seconds(kernel: Kernel, cpu_factor: float, requests: object = 0.0, long
         v.get("host_long", 0.0) + v.get("host_request", 0.0) * floats(requests),
         0.0,
     )
-    return cpu_factor * (v.get("host_floor", 0.0) + longer)
+    indexer = v.get("host_indexer", 0.0) * (1.0 + np.asarray(long_context, dtype=np.float64))
+    return cpu_factor * (v.get("host_floor", 0.0) + indexer + quantised * v.get("host_quantise", 0.0) + longer)

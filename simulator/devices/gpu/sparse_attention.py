@@ -11,7 +11,7 @@ import numpy as np
 
 from simulator.devices.cost import Cost
 from simulator.devices.gpu.attention_decode import io_bytes, shared_rows, side_seconds
-from simulator.devices.gpu.attention_tiles import tile_clocks
+from simulator.devices.gpu.attention_tiles import feed_clocks, tile_clocks
 from simulator.devices.gpu.blocks import floats, smooth_max, stream_seconds, waves
 from simulator.devices.gpu.tiles import tensor_rate
 from simulator.ops.work import Attention
@@ -22,23 +22,23 @@ from simulator.profiles.kernels import Kernel
 def sparse_cost(term: Attention, gpu: Gpu, kernel: Kernel, warm: bool = False) -> Cost:
     """Cost of a gather-attention kernel; ``term.kv_len`` selected keys per query, padded to whole key tiles.
 
-    Trait head_tile: heads are padded to a multiple of it. Value gather_rate: share of the L2 rate that
-    gathering rows realises. warm: the selected rows sit in L2.
+    Trait head_tile: heads are padded to a multiple of it. warm: the selected rows sit in L2.
     Source: FlashMLA sparse prefill schedule (docs/20250929-hopper-fp8-sparse-deep-dive.md).
     """
     eff, clock, sms = gpu.efficiencies, gpu.core.max_clock, gpu.core.sms
     tile, rows = float(kernel.traits.get("key_tile", 64)), float(kernel.traits.get("head_tile", 64))
     tokens = floats(term.batch) * floats(term.q_len)
-    blocks = tokens * np.ceil(floats(term.heads) / rows)
+    per_token = np.ceil(floats(term.heads) / rows)
+    blocks = tokens * per_token
     tiles = np.ceil(floats(term.kv_len) / tile)
     fixed, launch = floats(kernel.values["block_fixed"]), floats(kernel.values["launch_floor"])
-    feed = tile * floats(term.kv_bytes_token()) / (eff.block_stream * kernel.values.get("stream_ratio", 1.0))
-    step = np.maximum(tile_clocks(term, gpu, kernel, rows, tile), feed) / clock
+    step = (
+        np.maximum(tile_clocks(term, gpu, kernel, rows, tile), feed_clocks(term, gpu, kernel, tile, per_token)) / clock
+    )
     chain = waves(blocks, sms) * (fixed + tiles * step)
     moved = io_bytes(term)
     hit = 1.0 if warm else shared_rows(term, gpu)
-    gather = stream_seconds(moved, gpu, 1.0) / kernel.values.get("gather_rate", 1.0)
-    memory = np.maximum(stream_seconds(moved, gpu, hit), gather)
+    memory = stream_seconds(moved, gpu, hit)
     side = side_seconds(term, gpu, kernel)
     seconds = launch + smooth_max(chain, memory, eff.attention_overlap) + side
     busy = {

@@ -15,14 +15,13 @@ def top_k_cost(term: TopK, gpu: Gpu, kernel: Kernel, warm: bool = False) -> Cost
     """Cost of one selection kernel.
 
     Kernel values: launch_floor; row_short (s of a row that has no more than k scores and is copied); row_fixed (s of a
-    row that must be searched); scan_rate (share of block_stream at which a block scans a row); rows_per_sm (blocks at
-    once).
+    row that must be searched); scan_rate (bytes per clock at which a block scans a row); rows_per_sm (blocks at once).
     Source: radix selection reads a row about twice.
     """
     v, eff = kernel.values, gpu.efficiencies
     rows, cols = floats(term.rows), floats(term.cols)
     launch = floats(v.get("launch_floor", 0.0))
-    stream = eff.block_stream * v.get("scan_rate", 0.5) * gpu.core.max_clock
+    stream = v.get("scan_rate", eff.block_stream) * gpu.core.max_clock
     searched = v.get("row_fixed", 0.0) + 4.0 * term.passes * cols / stream
     each = np.where(cols <= floats(term.k), v.get("row_short", 0.0), searched)
     chain = waves(rows, gpu.core.sms * v.get("rows_per_sm", 1.0)) * each

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from simulator.fabric.stack import CommStack
-from simulator.profiles import kernel_file, list_names, load_system
+from simulator.profiles import kernel_file, kernel_library, list_names, load_system
 from simulator.validation.fit import places
 from simulator.validation.fit.places import Key, calibrated_keys, files_behind, path_of
 from simulator.validation.fit.trial import Observed, Trial, fabric_of, fit
@@ -23,10 +23,12 @@ from simulator.validation.predict import collectives, deepep
 TIERS = ("nvlink",)
 # neighbouring sizes of one series that rise and fall again by more than this factor mark the middle row as suspect
 SPIKE = 1.4
-NCCL_FILES = ("nccl/collectives", "trtllm/collectives", "sglang/collectives", "vllm/collectives")
+# weight of a stack's rows: DeepEP's own ten are all there is beyond 32 ranks, and its authors' figures
+WEIGHTS = {"deepep-v1": 20.0}
+NCCL_FILES = ("nccl/collectives", "nccl/point_to_point", "trtllm/collectives", "sglang/collectives", "vllm/collectives")
 STEP_FILE = "vidur/collectives"
-STEP_PROTOCOLS = (("send_recv",), ("Simple", "bridge"), ("LL", "bridge"))
-EXCHANGE_FILES = ("deepep/deepep", "trtllm/deepep", "cann/deepep")
+STEP_PROTOCOL = "send_recv"
+EXCHANGE_FILES = ("deepep/deepep", "deepep/expert_low_latency", "trtllm/deepep", "cann/deepep")
 
 
 def spikes(rows: pd.DataFrame, by: list[str], size: str) -> np.ndarray:
@@ -60,9 +62,9 @@ def _observed(
     found = []
     for key, group in rows.reset_index(drop=True).groupby(keys, sort=False, dropna=False):
         case = make(dict(zip(keys, key, strict=True)), group)
-        tables = (t for t in (case.stack.library, case.stack.own) if t is not None)
-        uses = frozenset({fabric_of(case.system)}).union(*map(files_behind, tables))
-        found.append(Observed(_predictor(case), _numbers(group["us"]) * 1e-6, uses))
+        uses = frozenset({fabric_of(case.system)}).union(*map(files_behind, case.stack.tables))
+        weight = WEIGHTS.get(str(group["fw"].iloc[0]), 1.0)
+        found.append(Observed(_predictor(case), _numbers(group["us"]) * 1e-6, uses, weight))
     return found
 
 
@@ -75,7 +77,8 @@ def _predictor(case: Case) -> Callable[[Trial], np.ndarray]:
 
 def _stack(stack: CommStack, trial: Trial) -> CommStack:
     own = None if stack.own is None else trial.table(stack.own)
-    return replace(stack, library=trial.table(stack.library), own=own)
+    beside = tuple(map(trial.table, stack.beside))
+    return replace(stack, library=trial.table(stack.library), own=own, beside=beside)
 
 
 def tier_keys(devices: Iterable[str]) -> dict[Key, float]:
@@ -97,28 +100,33 @@ def read(folder: Path, family: str) -> pd.DataFrame:
     if family == "collectives":
         keep = ~spikes(rows, ["device", "op", "fw", "gpus", "nodes"], "bytes")
         return rows[keep | rows["fw"].eq("vidur").to_numpy()].reset_index(drop=True)
+    if family == "deepep":
+        # between two nodes 12 SMs dispatch at half of the rate that 4 and 24 SMs of the same run agree on
+        odd = rows["kernel"].eq("deepep_normal") & rows["nodes"].eq("2") & rows["sms"].eq("12")
+        return rows[~(odd & rows["op"].eq("deepep_dispatch"))].reset_index(drop=True)
     return rows.reset_index(drop=True)
 
 
 def fit_nccl(rows: pd.DataFrame, evaluations: int = 20) -> dict[Key, float]:
     """Values of NCCL and of the frameworks' kernels, and the latencies of each link generation."""
     own = rows[~rows["fw"].eq("vidur") & ~rows["kernel"].eq("llmcompass")]
-    start = {k: v for f in NCCL_FILES for k, v in calibrated_keys(f).items() if _protocol(k) not in STEP_PROTOCOLS}
+    start = {k: v for f in NCCL_FILES for k, v in calibrated_keys(f).items() if not _only_in_steps(k)}
     return fit(observed_collectives(own), start | tier_keys(set(own["device"])), evaluations=evaluations)
 
 
 def fit_in_step(rows: pd.DataFrame, evaluations: int = 20) -> dict[Key, float]:
-    """Values seen only inside a running step: waiting for the slowest rank, send/recv, PCIe rings."""
+    """Values seen only inside a running step: waiting for the slowest rank, send/recv."""
     own = rows[rows["fw"].eq("vidur")]
     start = calibrated_keys(STEP_FILE)
-    start |= {k: v for f in NCCL_FILES for k, v in calibrated_keys(f).items() if _protocol(k) in STEP_PROTOCOLS}
+    start |= {k: v for f in NCCL_FILES for k, v in calibrated_keys(f).items() if _only_in_steps(k)}
     return fit(observed_collectives(own), start, evaluations=evaluations)
 
 
-def _protocol(key: Key) -> tuple[str, ...]:
-    """Protocol and topologies of the entry behind a key."""
-    entry = kernel_file.entries(path_of(key.file))[key.entry]
-    return (*entry.match.get("protocol", ()), *entry.match.get("topology", ()))
+def _only_in_steps(key: Key) -> bool:
+    """Whether a figure belongs to a protocol that only rows from inside a step show."""
+    if key.file.startswith(kernel_library.KIND_FOLDER):
+        return False
+    return STEP_PROTOCOL in kernel_file.entries(path_of(key.file))[key.entry].match.get("protocol", ())
 
 
 def fit_exchanges(
@@ -129,7 +137,7 @@ def fit_exchanges(
     return fit(observed_exchanges(rows), start, evaluations=evaluations)
 
 
-def write(values: Mapping[Key, float], rows: int) -> int:
+def write(values: Mapping[Key, float], rows: Mapping[Key, int] | int) -> int:
     """Write stack values into their files; returns how many figures changed (see ``tiers_in`` for latencies)."""
     return places.write({k: v for k, v in values.items() if k.entry >= 0}, rows)
 

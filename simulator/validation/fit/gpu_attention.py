@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from simulator.profiles import kernel_library
 from simulator.profiles.kernels import Fact, KernelTable, load_kernels
 from simulator.validation.fit import places
 from simulator.validation.fit.group_fit import Case, Fit, Prior, rows_per_key
@@ -37,11 +38,12 @@ EFFICIENCIES: Mapping[str, Prior] = {
 }
 VALUES: Mapping[str, Prior] = {
     "launch_floor": Prior(0.5 * US, 400 * US, 8 * US, 2.0),
+    "cast_launch": Prior(0.2 * US, 10 * US, 2 * US, 1.0),
     "block_fixed": Prior(0.2 * US, 40 * US, 3 * US, 1.5),
     "tensor_ratio": Prior(0.2, 2.0, 1.0, 0.25),
     "stream_ratio": Prior(0.1, 8.0, 1.0, 0.8),
     "side_bytes": Prior(0.01, 60.0, 3.0, 1.0),
-    "gather_rate": Prior(0.05, 1.0, 0.6, 0.7),
+    "gather_stream": Prior(4.0, 80.0, 20.0, 0.4),
     "request_fixed": Prior(0.01 * US, 10 * US, 1 * US, 2.0),
     "cast_bytes": Prior(0.01, 60.0, 3.0, 1.5),
     "eight_bit_gain": Prior(0.02, 1.5, 0.3, 0.7),
@@ -57,6 +59,9 @@ VALUES: Mapping[str, Prior] = {
     "launch_share": Prior(0.05, 1.2, 0.7, 0.5),
     "idle_slot": Prior(0.02, 1.0, 0.7, 1.0),
     "host_floor": Prior(10 * US, 6000 * US, 500 * US, 2.0),
+    "token_block": Prior(0.05 * US, 200 * US, 10 * US, 1.5),
+    "host_quantise": Prior(1 * US, 600 * US, 60 * US, 2.0),
+    "host_indexer": Prior(10 * US, 6000 * US, 500 * US, 2.0),
     "host_long": Prior(10 * US, 6000 * US, 500 * US, 2.0),
     "host_request": Prior(0.1 * US, 60 * US, 10 * US, 2.0),
     "long_floor": Prior(0.1 * US, 300 * US, 10 * US, 1.5),
@@ -64,7 +69,7 @@ VALUES: Mapping[str, Prior] = {
     "row_pair": Prior(0.01 * US, 20 * US, 0.3 * US, 2.0),
     "row_short": Prior(0.05 * US, 20 * US, 1.5 * US, 1.5),
     "row_fixed": Prior(0.05 * US, 40 * US, 3 * US, 1.5),
-    "scan_rate": Prior(0.02, 20.0, 0.5, 1.5),
+    "scan_rate": Prior(1.0, 200.0, 16.0, 1.0),
     "rows_per_sm": Prior(0.5, 8.0, 1.4, 0.7),
 }
 # single rows that contradict the same shape on a sister device or their neighbours in the table
@@ -76,6 +81,7 @@ FAMILIES: Mapping[str, Callable[[pd.DataFrame], Iterator[Group]]] = {
     "mla": mla.gpu_groups,
     "dsa": dsa.gpu_groups,
 }
+LIBRARY_FAMILIES = frozenset({"attention", "mla", "dsa", "indexer"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,14 +134,13 @@ def cases(tables: Sequence[Table], use: Pick) -> list[Case]:
 def _case(group: Group, us: npt.NDArray[np.float64]) -> Case:
     gpu = gpu_of(group.device)
     kernel = kernel_of(group, gpu)
-    table = load_kernels(group.runtime, group.family, vendor="nvidia")
     keys: dict[str, Key] = {}
     served = set()
-    for facts in (group.core_facts, group.facts):
-        if facts is not None:
-            number = _serving(table, gpu.architecture, facts)
-            keys |= _keys(table, number, gpu.architecture)
-            served.add((f"{table.runtime}/{table.family}", number))
+    for family, facts in group.asked():
+        table = load_kernels(group.runtime, family, vendor="nvidia")
+        number = _serving(table, gpu.architecture, facts)
+        keys |= _keys(table, number, gpu.architecture)
+        served.add((f"{table.runtime}/{table.family}", number))
     shared = {n: Key(gpu.architecture, -1, "", n) for n in EFFICIENCIES}
     return Case(group, gpu, kernel, keys, shared, us * US, frozenset(served))
 
@@ -152,7 +157,12 @@ def _keys(table: KernelTable, number: int, architecture: str) -> dict[str, Key]:
     own = entry.architectures.get(architecture)
     places = {n: "" for n in entry.values} | {n: architecture for n in (own.values if own is not None else ())}
     found = {n: known.get((number, override, n)) for n, override in places.items() if n in VALUES}
-    return {n: key for n, key in found.items() if key is not None}
+    return {n: key for n, key in found.items() if key is not None and _fitted_here(key)}
+
+
+def _fitted_here(key: Key) -> bool:
+    """False for a library's figure of another family: rows of products, not of attention, say how fast cuBLAS steps."""
+    return not key.file.startswith(kernel_library.KIND_FOLDER) or key.override in LIBRARY_FAMILIES
 
 
 def fit(found: Sequence[Case], evaluations: int = 20, frozen: frozenset[str] = frozenset()) -> Fit:

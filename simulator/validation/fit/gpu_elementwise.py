@@ -14,7 +14,7 @@ from simulator.profiles import load_device
 from simulator.profiles.gpu import Gpu
 from simulator.validation.fit import places
 from simulator.validation.fit.places import Key, calibrated_keys, files_behind
-from simulator.validation.fit.trial import Observed, Trial, fit
+from simulator.validation.fit.trial import Observed, Trial, fit, row_counts
 from simulator.validation.predict import elementwise
 
 FILES = tuple(f"{stack}/elementwise" for stack in ("trtllm", "vllm", "sglang", "vidur", "pytorch"))
@@ -61,9 +61,9 @@ def fit_rows(
     return fit(observed(rows), start, evaluations=evaluations)
 
 
-def write(values: Mapping[Key, float], rows: int) -> int:
-    """Write fitted values into runtime and architecture files; returns how many figures changed."""
-    return places.write(values, rows)
+def write(values: Mapping[Key, float], rows: pd.DataFrame) -> int:
+    """Write values fitted on ``rows`` into runtime, library and architecture files; returns how many figures changed."""
+    return places.write(values, row_counts(observed(rows), values))
 
 
 def _numbers(column: pd.Series) -> Array:

@@ -1,4 +1,4 @@
-"""Fits the GPU matrix-work model: efficiencies of each architecture and stack values of dense, grouped and MoE kernels.
+"""Fits the GPU matrix-work model: efficiencies of each architecture, values of stacks and kernel libraries.
 
     python -m simulator.validation.fit.gpu_matmul MEASUREMENTS [--family gemm ...] [--held-out] [--write]
 

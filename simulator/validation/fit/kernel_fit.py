@@ -43,7 +43,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "wave_start": (1e-9, 2e-6),
     "overlap_exponent": (1.2, 8.0),
     "l2_survival": (0.1, 1.0),
-    "split_k_start": (2e-7, 8e-6),
+    "graph_node": (5e-7, 1e-5),
+    "split_start": (2e-7, 8e-6),
     "launch_floor": (1e-7, 2e-3),
     "quantize_start": (1e-8, 5e-5),
     "quantize_rate": (0.2, 60.0),
@@ -57,6 +58,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "slot_passes": (1e-3, 30.0),
     "expert_start": (1e-10, 3e-6),
     "skipped_tile": (1.0, 20000.0),
+    "route_start": (1e-7, 2e-3),
     "host_floor": (1e-5, 2e-3),
     "exchange_share": (0.1, 1.0),
 }

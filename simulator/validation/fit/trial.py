@@ -72,16 +72,17 @@ def fabric_of(system: System) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """Measured seconds of the rows of one case and how to predict them under a trial. weight: of each row."""
+    """Measured seconds of the rows of one case and how to predict them under a trial. weight: of each row in a fit."""
 
     predict: Callable[[Trial], Array]
     seconds: Array
     uses: frozenset[str] = frozenset()
+    weight: float = 1.0
 
 
 def residuals(observed: Iterable[Observed], trial: Trial) -> Array:
-    """log(predicted / measured) of every row."""
-    parts = [np.log(np.maximum(o.predict(trial), TINY) / o.seconds) for o in observed]
+    """log(predicted / measured) of every row, times the root of its weight."""
+    parts = [np.log(np.maximum(o.predict(trial), TINY) / o.seconds) * np.sqrt(o.weight) for o in observed]
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
@@ -110,6 +111,13 @@ class _Problem:
                     rows = slice(sizes[i], sizes[i + 1])
                     out[rows, j] = (residuals([case], trial) - base[rows]) / STEP
         return out
+
+
+def row_counts(observed: list[Observed], values: Mapping[Key, float]) -> dict[Key, int]:
+    """How many rows react to each of ``values``."""
+    keys = sorted(values)
+    slopes = _Problem(observed, keys).jacobian(_starts(keys, values))
+    return {k: int(np.count_nonzero(column)) for k, column in zip(keys, slopes.T, strict=True)}
 
 
 def _starts(keys: list[Key], start: Mapping[Key, float]) -> Array:

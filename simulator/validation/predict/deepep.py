@@ -24,6 +24,7 @@ from simulator.validation.predict.systems import domains_of, system_for
 
 KEYS = ["device", "op", "dtype", "hidden", "topk", "experts", "ep", "nodes", "fw", "kernel", "mode", "unit"]
 LOW_LATENCY = "low_latency"
+QUANTISED = "_lp"  # a combine that sends its copies in the low precision of the row
 # formats whose scales travel with the data
 STORED = {"fp8": "fp8_block"}
 ASCEND_SCALE_SLOT = 512 / 7168
@@ -43,16 +44,17 @@ class Case:
 
     def seconds(self) -> npt.NDArray[np.float64]:
         """Predicted time of each row."""
+        span = place(self.system, self.term.ranks, self.domains)
         if self.op.endswith("prepare"):
             values = self.stack.need("prepare").values
             tokens = np.asarray(self.term.tokens, dtype=np.float64)
-            return np.asarray(expert_direct.prepare_seconds(tokens, values), dtype=np.float64)
-        span = place(self.system, self.term.ranks, self.domains)
+            return np.asarray(expert_direct.prepare_seconds(tokens, span, values), dtype=np.float64)
         cost = exchange_cost(self.term, self.system, self.stack, span=span, sms=self.sms, kernel=self.kernel)
         seconds = np.asarray(cost.seconds, dtype=np.float64)
-        if self.op.endswith("_lp"):
+        if self.op.endswith(QUANTISED):
             found = self.stack.need(self.kernel, direction=self.term.direction)
-            seconds = seconds + np.asarray(self.term.logical_bytes()) / found.values["slot_rate"]
+            slots = np.asarray(self.term.tokens, dtype=np.float64) * self.term.topk * self.term.hidden
+            seconds = seconds + slots * format_of("bfloat16").bytes / found.values["slot_rate"]
         return seconds
 
 
@@ -83,7 +85,9 @@ def case_of(key: Mapping[str, Any], tokens: npt.NDArray[np.float64], sms: npt.ND
     mode = LOW_LATENCY if key["mode"] == "ll" else "normal"
     direction = "combine" if "combine" in op else "dispatch"
     found = stack.find(kernel, direction=direction)
-    dtype = str(found.traits.get("combine_dtype", key["dtype"])) if found else str(key["dtype"])
+    dtype = str(key["dtype"])
+    if found and not op.endswith(QUANTISED):
+        dtype = str(found.traits.get("combine_dtype", dtype))
     copy = copy_bytes(dtype, hidden, device.vendor, direction)
     topk, experts = _count(key["topk"], 8), _count(key["experts"], 256)
     term = ExpertExchange(direction, tokens, topk, experts, ranks, hidden, copy, mode)

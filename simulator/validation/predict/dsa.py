@@ -56,8 +56,11 @@ PHASES = {
     "dsv4_hca_module_prefill": "v4_layer_prefill",
 }
 
+INDEXER = ("logits", "logits_paged", "top_k")
+
 PADDED_HEADS = 128.0  # note h128pad: the kernel ran with this many heads
 CAPTURED_BATCH = 512.0
+FEW_HEADS = 32  # below, vLLM runs prompts over an FP8 cache with its decode kernel (MIN_HEADS_FOR_BF16_PREFILL)
 
 
 def predict(rows: pd.DataFrame) -> Prediction:
@@ -82,12 +85,13 @@ def gpu_groups(rows: pd.DataFrame) -> Iterator[Group]:
             "padded": text(rows, "note").str.contains("h128pad"),
             "kv_shared": text(rows, "note").str.contains("kv_shared"),
             "mode": _modes(rows),
+            "few_heads": np.where(numbers(rows, "heads") < FEW_HEADS, "true", "false"),
         }
     )
     for key, index in grouped(keys):
         if not key["phase"]:
             continue
-        facts = {name: key[name] for name in ("phase", "kernel", "kv_dtype", "gemm_dtype", "mode")}
+        facts = {name: key[name] for name in ("phase", "kernel", "kv_dtype", "gemm_dtype", "mode", "few_heads")}
         padded = PADDED_HEADS if key["padded"] == "True" else None
         t = _tokens(rows.iloc[index], padded, key["kv_shared"] == "True")
         ratio = max(float(key["compress"]), 1.0)
@@ -114,8 +118,9 @@ def _group(
     if "layer" in phase:
         core = {**facts, "phase": _core_phase(phase, facts["kernel"])}
         seconds = layer_seconds(t, model, ratio, runtime, core)
-        return Group(index, device, runtime, "dsa", facts, seconds, core_facts=core)
-    return Group(index, device, runtime, "dsa", facts, _kernel_seconds(phase, kv_dtype, t, model, ratio))
+        return Group(index, device, runtime, "dsa_layer", facts, seconds, core_facts=core, core_family="dsa")
+    family = "indexer" if phase in INDEXER else "dsa"
+    return Group(index, device, runtime, family, facts, _kernel_seconds(phase, kv_dtype, t, model, ratio))
 
 
 def _core_phase(phase: str, kernel: str) -> str:

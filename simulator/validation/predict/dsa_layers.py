@@ -10,7 +10,7 @@ import numpy as np
 
 from simulator.ops.sparse_attention import selected_pairs
 from simulator.ops.work import Attention, IndexScores, TopK
-from simulator.validation.predict.mla_layers import MlaShape, Projection, projections
+from simulator.validation.predict.mla_layers import MlaShape, Projection, activation_elements, projections
 from simulator.validation.predict.prediction import FloatArray
 
 CACHE_BYTES = {"fp8": 656.0}  # 512 e4m3, 4 fp32 scales, 64 rotary dims in 16 bit (operators.md a)
@@ -78,11 +78,12 @@ class Tokens:
 def sparse_term(t: Tokens, top_k: float, kv_dtype: str, idle_slot: float, eight_bit: bool) -> Attention:
     """Absorbed attention over the selected rows.
 
-    idle_slot: share of a row's cost that one of the top_k slots without a row still takes.
+    idle_slot: share of a row's computation that one of the top_k slots without a row still takes; it reads nothing.
     """
     mean = np.asarray(selected_pairs(t.q, t.kv, top_k), dtype=np.float64) / np.maximum(t.q, 1.0)
     slots = mean + idle_slot * np.maximum(top_k - mean, 0.0)
-    return _shared(t.count, slots, t.heads, 576, CACHE_BYTES, kv_dtype, eight_bit)
+    term = _shared(t.count, slots, t.heads, 576, CACHE_BYTES, kv_dtype, eight_bit)
+    return replace(term, kv_bytes_per_token=term.kv_bytes_token() * mean / np.maximum(slots, 1.0))
 
 
 def compressed_term(t: Tokens, top_k: float, ratio: float, kv_dtype: str, eight_bit: bool) -> Attention:
@@ -150,9 +151,10 @@ def sparse_projections(model: SparseModel, heads: float, ratio: float, absorbed:
     shape = model.layer
     if not model.v4:
         yield from projections(shape, heads, absorbed)
-        yield Projection(model.index_heads * model.index_dim, shape.q_rank)
         yield Projection(model.index_dim, shape.hidden)
-        yield Projection(model.index_heads, shape.hidden, quantized=False)
+        if absorbed:  # short prompts that run as plain attention only store the index keys
+            yield Projection(model.index_heads * model.index_dim, shape.q_rank)
+            yield Projection(model.index_heads, shape.hidden, quantized=False)
         return
     yield Projection(shape.q_rank, shape.hidden)
     yield Projection(heads * V4_WIDTH, shape.q_rank)
@@ -169,9 +171,11 @@ def sparse_projections(model: SparseModel, heads: float, ratio: float, absorbed:
         yield Projection(2 * V4_WIDTH, shape.hidden, quantized=False)
 
 
-def sparse_activations(model: SparseModel, t: Tokens) -> FloatArray:
+def sparse_activations(model: SparseModel, t: Tokens, absorbed: bool = True) -> FloatArray:
     """Elements of the intermediate tensors of one layer."""
     shape = model.layer
+    if not absorbed:
+        return activation_elements(shape, t.count, t.heads, absorbed)
     per_head = 3 * V4_WIDTH if model.v4 else shape.nope + shape.rope + shape.v_dim + shape.stored + shape.latent
     indexer = model.index_heads * model.index_dim
     return t.count * (2 * shape.hidden + shape.q_rank + shape.stored + indexer + t.heads * per_head)

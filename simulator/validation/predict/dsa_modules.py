@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from simulator.devices.cost import Cost
-from simulator.devices.gpu.attention import attention_cost
+from simulator.devices.gpu.attention import attention_cost, padded_heads
 from simulator.devices.gpu.indexer import index_scores_cost
 from simulator.devices.gpu.module import host_seconds, module_cost
 from simulator.devices.gpu.top_k import top_k_cost
@@ -32,29 +32,31 @@ from simulator.validation.predict.prediction import FloatArray
 
 def layer_seconds(t: Tokens, model: SparseModel, ratio: float, runtime: str, core: dict[str, str]) -> Seconds:
     """Costs a layer of ``t`` on a GPU with the kernel of its attention core and layer entry."""
-    cache: dict[str, tuple[Cost, FloatArray, FloatArray]] = {}
+    cache: dict[str, tuple[Cost, FloatArray]] = {}
     indexed = not model.v4 or ratio < WINDOW
     long = (t.kv / ratio > model.top_k) & indexed & (core["phase"] != "dense_prefill")
     absorbed = core["phase"] != "dense_prefill"
     items = partial(sparse_projections, model, ratio=ratio, absorbed=absorbed)
+    narrow = core["gemm_dtype"] != "bfloat16"
+    quantised = float(narrow * sum(p.quantized for p in items(float(np.max(t.heads, initial=1.0)))))
 
-    def fixed_parts(gpu: Gpu) -> tuple[Cost, FloatArray, FloatArray]:
+    def fixed_parts(gpu: Gpu) -> tuple[Cost, FloatArray]:
         if gpu.name not in cache:
             products = layer_products(items, t.count, t.heads, gpu, runtime, core["gemm_dtype"])
             indexer = _indexer(t, model, ratio, gpu, runtime, core)
-            cache[gpu.name] = (products, indexer, _dense_seconds(t, model, gpu, runtime, core))
+            cache[gpu.name] = (products, indexer)
         return cache[gpu.name]
 
     def seconds(gpu: Gpu, kernel: Kernel) -> FloatArray:
-        products, indexer, dense = fixed_parts(gpu)
+        products, indexer = fixed_parts(gpu)
         attention = attention_cost(_core(t, model, ratio, core, kernel), gpu, kernel, warm=True)
-        if kernel.traits.get("dense_short", False):
-            attention = Cost(np.where(t.kv <= model.top_k, dense, attention.seconds), attention.busy)
         fill = kernel.values.get("concat_bytes", 0.0) * _foreign_scores(t) / gpu.memory.bandwidth
-        extra = Cost(np.where(long, indexer + kernel.values.get("long_floor", 0.0) + fill, 0.0))
-        host = host_seconds(kernel, cpu_factor(gpu), t.batch, long)
-        elements = sparse_activations(model, t)
-        cost = module_cost([products, extra, attention], gpu, kernel, elements, host)
+        searched = np.where(long, indexer + kernel.values.get("long_floor", 0.0) + fill, 0.0)
+        extra = Cost(np.where(indexed & bool(kernel.traits.get("always_searches", False)), indexer, searched))
+        host = host_seconds(kernel, cpu_factor(gpu), t.batch, long, quantised)
+        elements = sparse_activations(model, t, absorbed) + _padding(t, model, kernel)
+        rows = Cost(t.count * kernel.values.get("token_block", 0.0) / gpu.core.sms)
+        cost = module_cost([products, extra, attention + rows], gpu, kernel, elements, host)
         return np.asarray(cost.seconds, dtype=np.float64)
 
     return seconds
@@ -69,23 +71,20 @@ def _core(t: Tokens, model: SparseModel, ratio: float, core: dict[str, str], ker
     return sparse_term(t, model.top_k, core["kv_dtype"], kernel.values.get("idle_slot", 0.0), narrow)
 
 
+def _padding(t: Tokens, model: SparseModel, kernel: Kernel) -> FloatArray:
+    """Elements of queries and outputs that are copied because the core runs with more heads than there are."""
+    more = padded_heads(t.heads, kernel)
+    return np.where(more > t.heads, t.count * more * (model.layer.stored + model.layer.latent), 0.0)
+
+
 def _foreign_scores(t: Tokens) -> FloatArray:
     """Scores of queries against other requests' keys: a logits matrix over concatenated keys has to mask them."""
     return t.count * np.maximum(t.batch - 1.0, 0.0) * t.kv
 
 
-def _dense_seconds(t: Tokens, model: SparseModel, gpu: Gpu, runtime: str, core: dict[str, str]) -> FloatArray:
-    """The core of short prompts in stacks that run them as plain multi-head attention."""
-    table = load_kernels(runtime, "mla", "nvidia")
-    facts = {"kv_dtype": core["kv_dtype"], "dtype": "bfloat16", "generation": gpu.architecture}
-    kernel = table.select(gpu.architecture, phase="prefill", **facts)
-    term = core_term(model.layer, t.batch, t.q, t.kv, t.heads, "expanded", core["kv_dtype"] == "fp8")
-    return np.asarray(attention_cost(term, gpu, kernel, warm=True).seconds, dtype=np.float64)
-
-
 def _indexer(t: Tokens, model: SparseModel, ratio: float, gpu: Gpu, runtime: str, core: dict[str, str]) -> FloatArray:
     """Logits and selection with the stack's kernels: paged in decode and over compressed keys, else contiguous."""
-    table = load_kernels(runtime, "dsa", "nvidia")
+    table = load_kernels(runtime, "indexer", "nvidia")
     paged = ratio > 1 or core["phase"].endswith("decode")
     facts = {"kv_dtype": core["kv_dtype"], "generation": gpu.architecture}
     logits = table.select(gpu.architecture, phase="logits_paged" if paged else "logits", **facts)

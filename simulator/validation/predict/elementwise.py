@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from simulator.devices.cost import Cost
 from simulator.devices.gpu.elementwise import elementwise_cost
+from simulator.devices.gpu.hyper_connection import projection_cost
 from simulator.ops.tensor import Number
-from simulator.ops.work import Elementwise
+from simulator.ops.work import Elementwise, Matmul
 from simulator.profiles import Kernel, KernelTable, ProfileError, load_device, load_kernels
 from simulator.profiles.dtypes import format_of
 from simulator.profiles.gpu import Gpu
@@ -38,7 +40,6 @@ class Accesses:
     quantised: bool = False
 
 
-# hc: residual streams of mHC; filled in from the row's ``extra``.
 OPERATORS: dict[str, Accesses] = {
     "add": Accesses(2, 1),
     "mul": Accesses(2, 1),
@@ -65,19 +66,26 @@ OPERATORS: dict[str, Accesses] = {
     "arg_max": Accesses(1, 0),
     "moe_gating_topk_softmax": Accesses(1, 0, exps=1),
 }
+# Per element of one of hc residual streams; hc from the row's ``extra``.
 STREAMED: dict[str, Callable[[float], Accesses]] = {
-    # mixing weights need the norm of all streams first: two passes over them, one mixed stream out
-    "mhc_pre": lambda hc: Accesses(2 * hc, 1),
-    "mhc_post": lambda hc: Accesses(hc + 1, hc),
+    # mixing weights come from a product over all streams (PROJECTED); this is the second pass, one mixed stream out
+    "mhc_pre": lambda hc: Accesses(1, 1 / hc),
+    "mhc_post": lambda hc: Accesses(1 + 1 / hc, 1),
 }
 STREAMS = 4.0  # residual streams when a row does not say
+PROJECTED = {"mhc_pre": "mhc_project"}
+"""Operator whose mixing weights are projected first -> name of the kernel that does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """Rows of one device, operator and kernel; ``calls`` kernels of that operator make up one row."""
+    """Rows of one device, operator and kernel; ``calls`` calls of that operator make up one row.
+
+    product: projection that comes before the pass, None if there is none.
+    """
 
     term: Elementwise
+    product: Matmul | None
     gpu: Gpu
     table: KernelTable
     facts: Mapping[str, str]
@@ -87,9 +95,17 @@ class Case:
         """The stack's kernel for these rows."""
         return self.table.select(self.gpu.architecture, **self.facts)
 
+    def cost(self) -> Cost:
+        """Cost of one call for each row."""
+        own = elementwise_cost(self.term, self.gpu, self.kernel())
+        if self.product is None:
+            return own
+        facts = {**self.facts, "name": PROJECTED[self.term.name]}
+        return own + projection_cost(self.product, self.gpu, self.table.select(self.gpu.architecture, **facts))
+
     def seconds(self) -> Array:
         """Predicted time of each row."""
-        return self.calls * np.asarray(elementwise_cost(self.term, self.gpu, self.kernel()).seconds, dtype=np.float64)
+        return self.calls * np.asarray(self.cost().seconds, dtype=np.float64)
 
 
 def predict(rows: pd.DataFrame) -> Prediction:
@@ -132,14 +148,15 @@ def case_of(key: Mapping[str, Any], rows: Array, cols: Array) -> Case:
     term = term_of(op, str(key["dtype"]), str(key["extra"]), rows, cols)
     table = load_kernels(runtime_of(str(key["fw"])), "elementwise", "nvidia")
     facts = {"name": op, "kernel": str(key["kernel"]), "dtype": str(key["dtype"])}
-    return Case(term, gpu, table, facts, float(key["calls"]))
+    return Case(term, product_of(term, str(key["extra"])), gpu, table, facts, float(key["calls"]))
 
 
 def term_of(op: str, dtype: str, extra: str, rows: Array, cols: Array) -> Elementwise:
     """Work of ``op`` over rows x cols elements. ValueError: the operator is not known."""
     accesses = OPERATORS.get(op)
     if op in STREAMED:
-        accesses = STREAMED[op](_extra(extra, "hc_mult", STREAMS))
+        hc = _extra(extra, "hc_mult", STREAMS)
+        accesses, cols = STREAMED[op](hc), hc * cols
     if accesses is None:
         raise ValueError(f"vector operator {op!r} is not known")
     source, _, target = dtype.partition(">")
@@ -149,6 +166,14 @@ def term_of(op: str, dtype: str, extra: str, rows: Array, cols: Array) -> Elemen
     return Elementwise(
         op, rows, cols, accesses.read * elements * width, accesses.written * elements * out, exps=accesses.exps
     )
+
+
+def product_of(term: Elementwise, extra: str) -> Matmul | None:
+    """Projection of the streams on their mixing weights: to, from and between hc streams; None for other operators."""
+    if term.name not in PROJECTED:
+        return None
+    hc = _extra(extra, "hc_mult", STREAMS)
+    return Matmul(term.rows, hc * (2.0 + hc), term.cols, "bfloat16", "fp32", "fp32", "tf32")
 
 
 def _extra(text: str, name: str, default: float) -> float:

@@ -31,7 +31,7 @@ class Group:
     """Rows (positions ``index``) of one device and kernel; ``seconds`` costs them all in one call.
 
     facts: what the stack's kernel table is asked with. core_facts: of a whole layer, what its attention core is asked
-    with; the layer then runs with the values and traits of both entries.
+    with, in the table of core_family ("": of family); the layer then runs with the values and traits of both entries.
     """
 
     index: Index
@@ -41,6 +41,13 @@ class Group:
     facts: Mapping[str, Fact]
     seconds: Seconds
     core_facts: Mapping[str, Fact] | None = None
+    core_family: str = ""
+
+    def asked(self) -> Iterator[tuple[str, Mapping[str, Fact]]]:
+        """(kernel family, facts) of every table asked: the attention core's first, if there is one."""
+        if self.core_facts is not None:
+            yield self.core_family or self.family, self.core_facts
+        yield self.family, self.facts
 
 
 def runtime_of(fw: str) -> str:
@@ -95,12 +102,15 @@ def fidelity_of(gpu: Gpu, kernel: Kernel) -> str:
 
 def kernel_of(group: Group, gpu: Gpu) -> Kernel:
     """The kernel that serves a group on a GPU."""
-    table = load_kernels(group.runtime, group.family, vendor="nvidia")
-    kernel = table.select(gpu.architecture, generation=gpu.architecture, **group.facts)
-    if group.core_facts is None:
-        return kernel
-    core = table.select(gpu.architecture, generation=gpu.architecture, **group.core_facts)
-    return replace(kernel, values={**core.values, **kernel.values}, traits={**core.traits, **kernel.traits})
+    first, *rest = [
+        load_kernels(group.runtime, family, vendor="nvidia").select(
+            gpu.architecture, **{"generation": gpu.architecture, **facts}
+        )
+        for family, facts in group.asked()
+    ]
+    for kernel in rest:
+        first = replace(kernel, values={**first.values, **kernel.values}, traits={**first.traits, **kernel.traits})
+    return first
 
 
 def predict_groups(groups: Iterable[Group], count: int) -> Prediction:

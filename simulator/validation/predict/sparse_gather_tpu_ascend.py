@@ -80,7 +80,9 @@ def _routing(
     experts = float(option(extra, "experts") or 1)
     share = min(1.0, (float(high or experts) - float(low or 0)) / experts)
     quantised = option(extra, "quant") in ("0", "1")  # static or dynamic scales
-    work = Routing(pairs, tokens, pairs * share, cols, size, option(extra, "drop") == "1", quantised)
+    active = option(extra, "active")
+    kept = np.minimum(pairs * share, float(active)) if active else pairs * share
+    work = Routing(pairs, tokens, kept, cols, size, quantised)
     return np.asarray(routing_cost(work, device, kernel).seconds, dtype=np.float64)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulator.devices.ascend.scatter import Picked, combine_cost, picked_cost, regroup_cost
+from simulator.devices.ascend.scatter import Picked, Routing, combine_cost, picked_cost, regroup_cost, routing_cost
 from simulator.devices.ascend.vector import elementwise_cost, gather_cost, memory
 from simulator.ops.work import Elementwise, Gather
 from simulator.profiles import Kernel, load_device, load_kernels
@@ -115,3 +115,25 @@ def test_picking_few_elements_reads_sectors_and_turning_reads_everything() -> No
     assert float(few.bytes["hbm"]) < MIB
     assert float(turned.bytes["hbm"]) > 64 * MIB
     assert float(turned.seconds) > float(few.seconds)
+
+
+def test_a_large_sort_passes_memory_once_for_every_merge() -> None:
+    on = device("ascend-910b3")
+    plain = Kernel("cann", "sparse_gather", {}, {"start": 0.0})
+
+    def sort(pairs: float) -> float:
+        return float(np.asarray(routing_cost(Routing(pairs, 0, 0, 1, 2.0), on, plain).seconds))
+
+    assert sort(2.0**13) == 0.0  # on one core, at the kernel's own rate: none here
+    assert sort(2.0**23) / sort(2.0**15) == pytest.approx(
+        2.0**8 * 6 / 2
+    )  # five merges against one, and the runs before
+
+
+def test_an_element_scattered_alone_rewrites_its_sector() -> None:
+    on = device("ascend-950pr")
+    work = Picked(1e6, 4e6, 4.0, 8.0, scattered=True)
+    alone = picked_cost(work, on, Kernel("cann", "sparse_gather", {"rewrites_sectors": True}, {"element_clocks": 0.0}))
+    whole = picked_cost(work, on, Kernel("cann", "sparse_gather", {}, {"element_clocks": 0.0}))
+    moved = [float(np.asarray(sum(cost.bytes.values()))) for cost in (alone, whole)]
+    assert moved[0] > 3 * moved[1]

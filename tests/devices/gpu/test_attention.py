@@ -132,6 +132,34 @@ def test_tile_counts_follow_the_causal_mask() -> None:
     assert float(most) == 8
 
 
+@given(kv=st.integers(1, 9000), window=st.integers(1, 5000))
+@settings(max_examples=40, deadline=None)
+def test_a_window_costs_the_tiles_it_touches_and_never_more_than_the_whole_cache(kv: int, window: int) -> None:
+    gpu = load_device("h100-sxm")
+    chosen = kernel(gpu, "decode")
+    whole, cut, inside = (
+        float(np.asarray(attention_cost(decode(512, length, window=w), gpu, chosen).seconds))
+        for length, w in ((kv, 0), (kv, window), (min(kv, window), 0))
+    )
+    assert inside <= cut * (1 + 1e-12)
+    assert cut <= whole * (1 + 1e-12)
+
+
+def test_passes_that_cast_to_eight_bits_launch_and_move_bytes() -> None:
+    gpu = load_device("h100-sxm")
+    plain = kernel(gpu, "decode")
+    plain = replace(plain, values={**plain.values, "cast_launch": 2e-6})
+
+    def seconds(casts: int, batch: int) -> float:
+        chosen = replace(plain, traits={**plain.traits, "casts": casts})
+        return float(np.asarray(attention_cost(decode(batch, 1024), gpu, chosen).seconds))
+
+    assert seconds(1, 1) - seconds(0, 1) == pytest.approx(2e-6, rel=0.01)
+    assert seconds(3, 1) - seconds(0, 1) == pytest.approx(6e-6, rel=0.01)
+    queries = 1024 * 32 * 128 * 3 / (gpu.efficiencies.kv_stream * gpu.memory.bandwidth)
+    assert seconds(1, 1024) - seconds(0, 1024) - 2e-6 == pytest.approx(queries, rel=1e-6)
+
+
 def test_tile_counts_follow_the_window() -> None:
     term = Attention(1, 1024, 1024, 8, 8, 128, 128, window=128)
     _, mean, most = key_tile_counts(term, 128, 1, 128)
@@ -174,14 +202,14 @@ def test_indexer_and_selection_stay_above_their_rooflines(name: str, runtime: st
     gpu = load_device(name)
     kv = np.array([1, 64, 4096, 100000])
     term = IndexScores(np.array([1, 64, 8, 2]), np.array([1, 1, 64, 16]), kv, 64, 128, paged=paged)
-    chosen = kernel(gpu, "logits_paged" if paged else "logits", "dsa", runtime)
+    chosen = kernel(gpu, "logits_paged" if paged else "logits", "indexer", runtime)
     rates = gpu.core.tensor_flop_per_clk
     peak = rates.get("fp8", rates["bf16"]) * gpu.core.sms * gpu.core.tensor_clock
     seconds = np.asarray(index_scores_cost(term, gpu, chosen).seconds)
     assert np.all(seconds >= np.asarray(term.flops()) / peak)
     assert np.all(seconds >= (np.asarray(term.bytes_read()) + np.asarray(term.bytes_written())) / gpu.memory.bandwidth)
     pick = TopK(np.array([0, 1, 64, 4096]), kv, 2048)
-    picked = np.asarray(top_k_cost(pick, gpu, kernel(gpu, "top_k", "dsa", runtime)).seconds)
+    picked = np.asarray(top_k_cost(pick, gpu, kernel(gpu, "top_k", "indexer", runtime)).seconds)
     assert np.all(np.isfinite(picked))
     assert np.all(picked >= np.asarray(pick.bytes_written()) / gpu.memory.bandwidth)
 
@@ -218,3 +246,49 @@ def test_only_kernels_that_cast_the_cache_pay_for_it() -> None:
     assert casting.traits["casts_cache"]
     assert not table.select("blackwell", phase="decode", kv_dtype="fp8").traits["casts_cache"]
     assert attention_cost(term, gpu, plain).seconds < 0.8 * attention_cost(term, gpu, casting).seconds
+
+
+def gathered(keys: float, heads: float, bytes_per_token: float = 1152.0) -> Attention:
+    return Attention(
+        1024,
+        1,
+        keys,
+        heads,
+        1,
+        576,
+        512,
+        causal=False,
+        kv_shared=True,
+        kv_bytes_per_token=bytes_per_token,
+        selected=True,
+    )
+
+
+def gathering(**traits: float) -> Kernel:
+    table = load_kernels("sglang", "dsa", vendor="nvidia")
+    chosen = table.select("hopper", phase="sparse_prefill", generation="hopper", kv_dtype="bfloat16")
+    values = {**chosen.values, "gather_stream": 5.0, "block_fixed": 0.0, "launch_floor": 0.0}
+    return replace(chosen, values=values, traits={**chosen.traits, **traits})
+
+
+def test_gathering_bounds_a_sparse_kernel_and_blocks_of_a_cluster_share_it() -> None:
+    gpu, term = load_device("h100-sxm"), gathered(2048, 128)
+    assert isinstance(gpu, Gpu)
+    alone = float(np.asarray(attention_cost(term, gpu, gathering(), warm=True).seconds))
+    shared = float(np.asarray(attention_cost(term, gpu, gathering(cluster=2), warm=True).seconds))
+    blocks = 1024 * 2 / gpu.core.sms
+    assert alone >= blocks * 2048 * 1152 / 5.0 / gpu.core.max_clock
+    assert shared == pytest.approx(alone / 2, rel=0.05)
+    fewer = float(np.asarray(attention_cost(gathered(2048, 128, 656.0), gpu, gathering(), warm=True).seconds))
+    assert fewer == pytest.approx(alone * 656 / 1152, rel=0.05)
+
+
+def test_padded_heads_cost_what_the_padding_does() -> None:
+    gpu = load_device("b200-sxm")
+    assert isinstance(gpu, Gpu)
+
+    def seconds(heads: float, **traits: float) -> float:
+        return float(np.asarray(attention_cost(gathered(2048, heads), gpu, gathering(**traits)).seconds))
+
+    assert seconds(32, pad_heads=128) == seconds(128)
+    assert seconds(16, pad_heads=128, pad_above=16) == seconds(16) < seconds(128)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.devices.gpu.elementwise import elementwise_cost, l2_share
+from simulator.devices.gpu.elementwise import Blocks, block_seconds, elementwise_cost, l2_share
 from simulator.devices.gpu.gather import gather_cost
 from simulator.ops.work import Elementwise, Gather
 from simulator.profiles import list_names, load_device, load_kernels
@@ -64,7 +64,32 @@ def test_one_long_row_is_bound_by_one_block():
     gpu = load_device("h100-sxm")
     long = elementwise_cost(norm(1, 65536), gpu, kernel(gpu)).seconds
     spread = elementwise_cost(norm(64, 1024), gpu, kernel(gpu)).seconds
-    assert long > 3 * spread
+    assert long > 2.5 * spread
+
+
+def test_one_row_more_than_the_blocks_an_sm_holds_takes_another_wave():
+    gpu = load_device("h100-sxm")
+    fits = 2 * gpu.core.sms
+    one, two = (float(elementwise_cost(norm(r, 8192), gpu, kernel(gpu, "vidur")).seconds) for r in (fits, fits + 1))
+    assert two > 1.6 * one
+
+
+def test_a_row_read_from_memory_waits_longer_for_each_step_than_one_in_l2():
+    gpu = load_device("h100-sxm")
+    near, far = (
+        float(block_seconds(np.array(264.0), np.array(8192.0), np.array(size), gpu, kernel(gpu, "vidur")))
+        for size in (1e6, 1e9)
+    )
+    steps = 8
+    missing = steps * (gpu.memory.dram_latency - gpu.memory.l2_latency) / gpu.core.max_clock
+    assert far - near == pytest.approx(missing, rel=0.01)
+
+
+def test_short_rows_share_an_sm_where_blocks_shrink():
+    short = Blocks(step=8192, resident=2, shrinks=True)
+    assert float(short.on_an_sm(np.array(1024.0))) == 16
+    assert float(short.on_an_sm(np.array(32.0))) == 32
+    assert float(Blocks(step=8192, resident=2).on_an_sm(np.array(32.0))) == 2
 
 
 def test_l2_share_falls_with_the_footprint():

@@ -58,7 +58,7 @@ def test_replayed_small_weights_stay_in_l2_and_large_ones_do_not(name: str) -> N
     for term, ratio in ((small, 0.97), (large, 1.0)):
         cold = float(np.asarray(matmul_cost(term, gpu, kernel).seconds))
         warm = float(np.asarray(matmul_cost(term, gpu, kernel, weight_copies=1.0).seconds))
-        floor = kernel.values["launch_floor"]
+        floor = gpu.efficiencies.graph_node
         assert (warm - floor) / (cold - floor) <= ratio + 1e-9
         assert warm > floor
 
@@ -97,7 +97,7 @@ def test_empty_and_unit_shapes_cost_a_launch_and_no_nan(shape: tuple[int, int, i
     cost = matmul_cost(Matmul(*shape), gpu, kernel)
     values = [cost.seconds, *cost.busy.values(), *cost.bytes.values()]
     assert all(np.isfinite(np.asarray(v)).all() for v in values)
-    assert float(np.asarray(cost.seconds)) >= kernel.values["launch_floor"]
+    assert float(np.asarray(cost.seconds)) >= gpu.efficiencies.graph_node
 
 
 def test_an_array_of_rows_equals_the_rows_one_by_one() -> None:
@@ -145,3 +145,26 @@ def test_ten_thousand_rows_take_seconds() -> None:
     seconds = np.asarray(matmul_cost(Matmul(m, n, k), gpu, _kernel(gpu)).seconds)
     assert np.isfinite(seconds).all()
     assert time.perf_counter() - start < 20.0
+
+
+def test_a_quantising_pass_adds_its_start_and_what_it_moves() -> None:
+    gpu = _gpu("h200-sxm")
+    kernel = _kernel(gpu, "fp8", "sglang")
+    m, k = 8192, 8192
+    plain = Matmul(m, 128, k, a_dtype="fp8", b_dtype="fp8", rate="fp8")
+    added = float(np.asarray(matmul_cost(replace(plain, quantizes_a=True), gpu, kernel).seconds)) - float(
+        np.asarray(matmul_cost(plain, gpu, kernel).seconds)
+    )
+    moved = m * k * float(kernel.traits["quantize_bytes"])
+    through_sms = moved / (gpu.efficiencies.vector_l2 * gpu.core.sms * gpu.core.max_clock)
+    assert added >= kernel.values["quantize_start"] + through_sms - 1e-12
+    assert added <= kernel.values["quantize_start"] + max(through_sms, moved / (0.5 * gpu.memory.bandwidth))
+
+
+def test_a_kernel_of_two_graph_nodes_starts_twice() -> None:
+    gpu = _gpu("b200-sxm")
+    kernel = _kernel(gpu)
+    twice = replace(kernel, traits={**kernel.traits, "graph_nodes": 2})
+    shape = Matmul(64, 4096, 4096)
+    more = float(np.asarray(matmul_cost(shape, gpu, twice).seconds - matmul_cost(shape, gpu, kernel).seconds))
+    assert more == pytest.approx(gpu.efficiencies.graph_node)
