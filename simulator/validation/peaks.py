@@ -86,24 +86,21 @@ def write_peaks(folder: Path) -> None:
         "shapes. Latencies of the expert exchange are for 128 tokens a rank, hidden size 7168, 8 experts a token. Regenerate with",
         "`python reports/regenerate.py peaks`.",
         "",
-        markdown_table(
-            [
-                "what",
-                "device",
-                "published",
-                "predicted",
-                "unit",
-                "difference",
-                "source",
-                "why, where it is more than 7%",
-            ],
-            [_cells(line) for line in found.to_dict("records")],
-        ),
+        _table(found, bool((off > WITHIN).any())),
         "",
         *_left_out(folder / LEFT_OUT),
     ]
     make_folder(folder)
     write_atomically(folder / "README.md", "\n".join(lines))
+
+
+def _table(found: pd.DataFrame, reasons: bool) -> str:
+    """reasons: a column says why a difference is more than WITHIN."""
+    heads = ["what", "device", "published", "predicted", "unit", "difference", "source"]
+    cells = [_cells(line) for line in found.to_dict("records")]
+    if reasons:
+        return markdown_table([*heads, f"why, where it is more than {WITHIN:.0%}"], cells)
+    return markdown_table(heads, [line[:-1] for line in cells])
 
 
 def _left_out(file: Path) -> list[str]:

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from simulator.validation.peaks import peaks
+from simulator.validation.peaks import LEFT_OUT, peaks
 from simulator.validation.predict.table import predict_frame
 from tests.shared_data import measurements
 
 WITHIN = 0.15
+PEAK = 0.07
 LARGE_FLOP = 4e11  # from here on a product keeps every unit of the largest device busy for tens of microseconds
 
 
@@ -40,7 +41,7 @@ def test_every_low_latency_exchange_deepseek_published():
     table = rows("deepep")
     h800 = table[(table["device"] == "h800-sxm") & (table["mode"] == "ll")]
     assert len(h800) == 10
-    assert errors(h800).max() <= 0.07
+    assert errors(h800).max() <= PEAK
 
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "reports" / "peaks" / "published.csv"
@@ -62,15 +63,20 @@ def reached() -> pd.DataFrame:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_published_peaks_are_reproduced(reached: pd.DataFrame, name: str):
-    """Half of each class within 7%; what is further off says why."""
     part = reached[CLASSES[name](reached)]
-    off = (part["ratio"] - 1).abs()
     assert len(part) >= 2
-    assert off.median() <= 0.07
-    assert (part.loc[off > 0.07, "reason"] != "").all(), part[off > 0.07]
+    assert (part["ratio"] - 1).abs().max() <= PEAK, part
 
 
-def test_three_in_four_published_peaks_are_within_seven_percent(reached: pd.DataFrame):
-    off = (reached["ratio"] - 1).abs()
-    assert (off <= 0.07).mean() >= 0.75, reached[off > 0.07]
-    assert off.max() <= 0.25
+def test_every_published_peak_is_in_a_class_or_low_precision(reached: pd.DataFrame):
+    """Nothing stands in the table without a test."""
+    known = reached["what"].str.startswith("nvfp4")
+    for inside in CLASSES.values():
+        known |= inside(reached)
+    assert known.all(), reached[~known]
+    assert (reached["ratio"] - 1).abs().max() <= PEAK
+
+
+def test_what_is_left_out_says_why():
+    table = pd.read_csv(PUBLISHED.parent / LEFT_OUT)
+    assert table["reason"].str.len().min() > 20
