@@ -187,9 +187,6 @@ def test_summary_agrees_with_the_published_check():
     assert ours == pytest.approx(theirs)
 
 
-SAMPLE = 150
-
-
 @pytest.mark.parametrize(
     "family",
     [
@@ -206,11 +203,10 @@ SAMPLE = 150
         "memcpy",
     ],
 )
-def test_a_sample_of_published_rows_stays_within_the_targets(family: str, tmp_path: Path):
-    table = pd.read_csv(measurements() / "kernels" / f"{family}.csv", dtype=str, keep_default_na=False)
+def test_published_rows_stay_within_the_targets(family: str):
     targets = json.loads((SHARED / "checks" / "targets.json").read_text())[f"kernels/{family}:us"]
-    file = tmp_path / f"{family}.csv"
-    table.sample(min(SAMPLE, len(table)), random_state=5).to_csv(file, index=False)
+    file = measurements() / "kernels" / f"{family}.csv"
     line = accuracy.summary(accuracy.validate_files([file]).rows["error"].to_numpy())
     assert line["coverage"] >= targets["coverage"]
     assert line["median"] <= targets["median"]
+    assert line["p90"] <= targets["p90"]
