@@ -20,13 +20,3 @@ def usd_per_mtok(usd_per_device_hour: float | None, tokens_per_s_per_device: Num
     rate = np.asarray(tokens_per_s_per_device, dtype=np.float64)
     with np.errstate(divide="ignore"):
         return usd_per_device_hour / SECONDS_PER_HOUR / rate * TOKENS_PER_MTOK
-
-
-def energy_usd_per_mtok(joules_per_token: Number, usd_per_kwh: float, pue: float) -> Number:
-    """Electricity share in USD per million tokens: J/token x PUE x USD/kWh."""
-    return joules_per_token * pue / 3.6e6 * usd_per_kwh * TOKENS_PER_MTOK
-
-
-def carbon_g_per_mtok(joules_per_token: Number, grams_per_kwh: float, pue: float) -> Number:
-    """Grams of CO2 equivalent per million tokens."""
-    return joules_per_token * pue / 3.6e6 * grams_per_kwh * TOKENS_PER_MTOK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,12 +36,6 @@ def node_args(
         }
         result[index] = {**place, **shapes, **shared.get(node.template, {})}
     return result
-
-
-def nodes_of_layers(graph: Graph, program: Program, layers: Collection[int]) -> frozenset[int]:
-    """Program nodes that belong to the chosen layers (-1: outside all layers)."""
-    wanted = set(layers)
-    return frozenset(i for i, origin in enumerate(program.origin) if graph.nodes[origin].layer in wanted)
 
 
 def spec_text(spec: TensorSpec, scenario: int = 0) -> str:

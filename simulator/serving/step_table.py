@@ -42,12 +42,6 @@ class PrefillTable:
     linear: Floats
     attention: Floats
 
-    def linear_at(self, tokens: Floats | float) -> Floats:
-        """Device seconds of everything but attention for ``tokens`` tokens of any prompts."""
-        x = np.asarray(tokens, dtype=np.float64)
-        inside = np.interp(x, self.tokens, self.linear)
-        return np.asarray(np.where(x > self.tokens[-1], self.linear[-1] * x / self.tokens[-1], inside))
-
     def attention_at(self, tokens: Floats | float, past: Floats | float) -> Floats:
         """Attention seconds of a chunk of ``tokens`` tokens behind ``past`` cached ones."""
         return _bilinear(self.tokens, self.pasts, self.attention, tokens, past)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from simulator.devices.peaks import Device
 from simulator.models.user_fault import check as check_blocks
@@ -117,8 +117,3 @@ def assemble(scenario: Scenario, parts: Mapping[str, Mapping[str, str]] | None =
         )
     changed = tuple(f"{p}.{k}={v}" for p, o in parts.items() for k, v in o.items())
     return Deployment(scenario, model, device, system, runtime, prices, changed)
-
-
-def with_scenario(deployment: Deployment, scenario: Scenario) -> Deployment:
-    """The same profiles under a changed scenario."""
-    return replace(deployment, scenario=scenario)

@@ -12,7 +12,7 @@ import pandas as pd
 from simulator.profiles import load_device, search, units
 from simulator.profiles.errors import fail
 from simulator.profiles.output import write_atomically
-from simulator.validation.calibrate_fabric import fit_collectives, fit_exchanges
+from simulator.validation.calibrate_fabric import fit_collectives, fit_exchanges, fit_links
 from simulator.validation.calibrate_gpu import fit_attention, fit_matrix, fit_vector
 from simulator.validation.calibrate_npu import fit_ascend, fit_tpu
 from simulator.validation.calibrate_result import FitResult, FittedFigure, Mask, Split, errors_of
@@ -31,7 +31,8 @@ FITS: Mapping[str, Mapping[str, tuple[tuple[str, ...], Fit]]] = {
         "Ascend kernels": (
             ("gemm", "grouped_gemm", "attention", "mla", "dsa", "elementwise", "sparse_gather"),
             fit_ascend,
-        )
+        ),
+        "links": (("link",), fit_links),
     },
 }
 """Vendor -> fit -> (tables it needs at least one of, function)."""

@@ -1,4 +1,4 @@
-"""Fits of collectives and expert exchanges with rows held out."""
+"""Fits of collectives, expert exchanges and links with rows held out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pandas as pd
 from simulator.validation.calibrate_result import FitResult, Split, gathered
 from simulator.validation.calibrate_trial import fit_trial
 from simulator.validation.fit import fabric
+from simulator.validation.fit import link as link_fit
 from simulator.validation.fit.places import Key, calibrated_keys
-from simulator.validation.predict import collectives, deepep
+from simulator.validation.predict import collectives, deepep, link
 
 
 def fit_collectives(folder: Path, split: Split, evaluations: int = 8) -> FitResult:
@@ -31,6 +32,20 @@ def fit_exchanges(folder: Path, split: Split, evaluations: int = 8) -> FitResult
     rows = fabric.read(folder, "deepep")
     start = {k: v for f in fabric.EXCHANGE_FILES for k, v in calibrated_keys(f).items()}
     return _fit("deepep", rows, split, start, evaluations)
+
+
+def fit_links(folder: Path, split: Split, evaluations: int = 8) -> FitResult:
+    """One-sided transfers between two devices."""
+    rows = link_fit.read(folder)
+    return fit_trial(
+        "link",
+        rows,
+        split,
+        link_fit.observed,
+        lambda t: t.groupby(link.KEYS, sort=False, dropna=False),
+        link_fit.start_values(),
+        evaluations,
+    )
 
 
 def _fit(family: str, rows: pd.DataFrame, split: Split, start: dict[Key, float], evaluations: int) -> FitResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,15 @@ from simulator.profiles import ProfileError, kernel_file, search
 from simulator.profiles.extends import resolve
 from simulator.profiles.figures import lift
 from simulator.validation.calibrate import calibrate_device, fragment, held_fold
+from simulator.validation.calibrate_fabric import fit_links
 from simulator.validation.calibrate_gpu import fit_matrix
 from simulator.validation.calibrate_npu import fit_tpu
 from simulator.validation.calibrate_result import FittedFigure, Slot, Split, errors_of, fitted_figure, with_unknown
+from simulator.validation.fit.places import calibrated_keys
+from simulator.validation.fit.trial import Trial
 from simulator.validation.leave_one_out import CASES, DEVICE, GENERATION, table
 from simulator.validation.leave_one_out_rules import new_generation
+from simulator.validation.predict import link
 from tests.shared_data import measurements
 
 FEW = ("gemm", "memcpy")
@@ -143,3 +148,21 @@ def test_a_shared_value_is_named_where_it_stands():
     path = search.bundled() / "workloads" / "runtimes" / "vllm" / "moe.yaml"
     figure = kernel_file.figures_in(path)["kernels.0.values.launch_floor"]
     assert fitted_figure(figure, "launch_floor", 2e-5, 9).place == "shared.launch"
+
+
+def test_the_issue_cost_of_a_slower_path_is_found(tmp_path: Path):
+    facts = {"device": "ascend-910b3", "scope": "node", "transport": "HCCS", "direction": "rD2D", "fw": "hixl"}
+    blocks = [2**n for n in range(9, 23)]
+    rows = pd.DataFrame({"block_bytes": blocks, "total_bytes": [2**27] * len(blocks)}).astype(str)
+    rows = rows.assign(**facts, op="p2p", kernel="hixl_cs")
+    case = link.case_of({**facts, "kernel": "hixl_cs"}, rows)
+    (slot,) = {key for key in calibrated_keys("hixl/link") if key.name == "issue" and key.entry == 0}
+    slower = Trial({slot: 2.0 * calibrated_keys("hixl/link")[slot]})
+    seconds = replace(case, table=slower.table(case.table)).seconds()
+    (tmp_path / "kernels").mkdir()
+    rows.assign(id=[f"r{i}" for i in range(len(rows))], us=seconds * 1e6).to_csv(tmp_path / "kernels" / "link.csv")
+    every_fourth = Split(lambda table: np.arange(len(table)) % 4 == 0)
+    result = fit_links(tmp_path, every_fourth)
+    (figure,) = [f for f in result.figures if f.place == "shared.device_issue"]
+    assert figure.value / figure.before == pytest.approx(2.0, rel=0.01)
+    assert errors_of(result.scores).max() < 0.01 < errors_of(result.scores, "before").max()

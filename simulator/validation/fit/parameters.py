@@ -8,7 +8,6 @@ from pathlib import Path
 
 from simulator.profiles import Kernel, KernelTable, figures_of, kernel_file, load_device, load_kernels
 from simulator.profiles.figures import Figure
-from simulator.profiles.kernels import canonical_runtime
 from simulator.profiles.tpu import Tpu
 from simulator.validation.fit.figure_file import write_figures
 from simulator.validation.fit.kernel_fit import value_figures
@@ -102,11 +101,6 @@ def entry_of(group: Group, device: Device) -> int:
 def _table(group: Group, device: Device) -> tuple[KernelTable, str, dict[str, str]]:
     table = load_kernels(REFERENCE[device.vendor], group.family, device.vendor)
     return table, device.architecture, {k: str(v) for k, v in {"fw": group.stack, **group.facts}.items()}
-
-
-def known_stack(group: Group, vendor: str) -> bool:
-    """True if the group's stack is the vendor's reference stack or an alias of it."""
-    return canonical_runtime(group.stack or REFERENCE[vendor]) == REFERENCE[vendor]
 
 
 def write_back(values: Mapping[Parameter, float], rows: Mapping[Parameter, int]) -> None:

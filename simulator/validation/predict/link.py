@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from simulator.fabric.link import route_of, transfer_seconds
-from simulator.profiles import ProfileError, load_device, load_kernels
+from simulator.fabric.link import Route, route_of, transfer_seconds
+from simulator.profiles import KernelTable, ProfileError, load_device, load_kernels
 from simulator.validation.predict.prediction import Prediction, blank, supported
 from simulator.validation.predict.stacks import runtime_of
 from simulator.validation.predict.systems import system_for
@@ -33,18 +35,38 @@ def predict(rows: pd.DataFrame) -> Prediction:
     return out
 
 
-def _group(key: dict[str, str], rows: pd.DataFrame) -> Prediction:
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """Transfers over one route by one software path. block, total: bytes of each."""
+
+    table: KernelTable
+    architecture: str
+    facts: Mapping[str, str]
+    route: Route
+    block: np.ndarray
+    total: np.ndarray
+
+    def seconds(self) -> np.ndarray:
+        """Time of each transfer."""
+        kernel = self.table.select(self.architecture, **self.facts)
+        return np.asarray(transfer_seconds(self.block, self.total, self.route, kernel.values), dtype=np.float64)
+
+
+def case_of(key: Mapping[str, str], rows: pd.DataFrame) -> Case:
+    """The transfers of ``rows``, which share the columns KEYS. ProfileError, ValueError, KeyError: not a route we know."""
     device = load_device(key["device"])
     system = system_for(key["device"], 1)
     route = route_of(system, key["scope"], key["transport"], key["direction"])
     table = load_kernels(runtime_of(key["fw"]), "link", device.vendor)
     facts = {"path": key["kernel"], "transport": key["transport"], "scope": key["scope"]}
     facts["topology"] = system.scale_up.topology
-    kernel = table.select(device.architecture, **facts)
-    block, total = _numbers(rows["block_bytes"]), _numbers(rows["total_bytes"])
-    seconds = transfer_seconds(block, total, route, kernel.values)
-    firm = route.known and not table.substituted_for
-    return supported(np.asarray(seconds) * 1e6, "calibrated" if firm else "estimated")
+    return Case(table, device.architecture, facts, route, _numbers(rows["block_bytes"]), _numbers(rows["total_bytes"]))
+
+
+def _group(key: dict[str, str], rows: pd.DataFrame) -> Prediction:
+    case = case_of(key, rows)
+    firm = case.route.known and not case.table.substituted_for
+    return supported(case.seconds() * 1e6, "calibrated" if firm else "estimated")
 
 
 def _numbers(column: pd.Series[Any]) -> np.ndarray:
