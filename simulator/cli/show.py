@@ -17,11 +17,12 @@ def show(
 ) -> None:
     """Show the profile NAME of KIND."""
     check_format(format)
-    from simulator.profiles.errors import fail
+    from simulator.profiles.errors import fail, nearest
     from simulator.profiles.search import KINDS
 
     if kind not in KINDS:
-        raise fail("show", 0, "", "unknown kind of profile", kind, ", ".join(KINDS))
+        message = ", ".join(filter(None, ("unknown kind of profile", nearest(kind, KINDS))))
+        raise fail("show", 0, "", message, kind, ", ".join(KINDS))
     if kind == "model":
         _show_model(name, kv_format, format)
     elif kind in ("scenario", "runtime"):

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from simulator.devices.cost import ZERO, Cost
+from simulator.devices.overlap import partly_overlapped
 from simulator.fabric import added, all_to_all, custom_all_reduce, mesh, nccl, send_recv, torus
-from simulator.fabric.overlap import partly_overlapped
 from simulator.fabric.stack import CommStack
 from simulator.fabric.topology import Span, place, unit_of
 from simulator.ops.tensor import Number

@@ -18,7 +18,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from simulator.fabric.overlap import partly_overlapped
+from simulator.devices.overlap import partly_overlapped
 from simulator.fabric.topology import Span
 from simulator.ops.tensor import Number
 from simulator.ops.work import ExpertExchange

@@ -13,7 +13,7 @@ from math import log2
 
 import numpy as np
 
-from simulator.fabric.overlap import partly_overlapped
+from simulator.devices.overlap import partly_overlapped
 from simulator.fabric.routing import expected_parts
 from simulator.fabric.topology import Span
 from simulator.ops.tensor import Number

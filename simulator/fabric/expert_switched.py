@@ -12,7 +12,7 @@ from math import log2
 
 import numpy as np
 
-from simulator.fabric.overlap import partly_overlapped
+from simulator.devices.overlap import partly_overlapped
 from simulator.fabric.topology import Span
 from simulator.ops.tensor import Number
 from simulator.ops.work import ExpertExchange

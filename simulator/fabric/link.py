@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.fabric.overlap import partly_overlapped
+from simulator.devices.overlap import partly_overlapped
 from simulator.ops.tensor import Number
 from simulator.profiles.system import System
 

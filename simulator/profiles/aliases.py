@@ -59,8 +59,11 @@ NESTED: Mapping[str, Mapping[str, str]] = {
 _OTHER_PROFILES = ("device", "system", "model", "runtime", "prices")
 
 
+_PHASES = ("prefill.", "decode.", "mixed.")
+
+
 def canonical_path(path: str, root: Located | None = None) -> str:
-    """Canonical dotted path of an option: ``tp`` -> ``parallel.tp``.
+    """Canonical dotted path of an option: ``tp`` -> ``parallel.tp``, ``decode.batch`` -> ``phases.decode.batch``.
 
     root: the scenario it applies to. ``batch`` means the decode batch (of the mixed step where there is no decode phase), or
     the prefill batch where nothing is decoded; ``max_num_seqs`` and ``max_num_batched_tokens`` mean the engine's limits in a
@@ -71,6 +74,8 @@ def canonical_path(path: str, root: Located | None = None) -> str:
         return _by_phase(path, root)
     if path in ALIASES:
         return ALIASES[path]
+    if path.startswith(_PHASES):  # decode.batch
+        path = f"phases.{path}"
     parent, _, name = path.rpartition(".")
     return f"{parent}.{NESTED[parent].get(name, name)}" if parent in NESTED else path
 

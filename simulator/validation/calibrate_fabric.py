@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from simulator.validation.calibrate_trial import fit_trial
 from simulator.validation.fit import fabric
 from simulator.validation.fit import link as link_fit
 from simulator.validation.fit.places import Key, calibrated_keys
+from simulator.validation.fit.trial import Observed
 from simulator.validation.predict import collectives, deepep, link
 
 
@@ -36,24 +38,19 @@ def fit_exchanges(folder: Path, split: Split, evaluations: int = 8) -> FitResult
 
 def fit_links(folder: Path, split: Split, evaluations: int = 8) -> FitResult:
     """One-sided transfers between two devices."""
-    rows = link_fit.read(folder)
-    return fit_trial(
-        "link",
-        rows,
-        split,
-        link_fit.observed,
-        lambda t: t.groupby(link.KEYS, sort=False, dropna=False),
-        link_fit.start_values(),
-        evaluations,
-    )
+    return _fit("link", link_fit.read(folder), split, link_fit.start_values(), evaluations)
 
 
-def _fit(family: str, rows: pd.DataFrame, split: Split, start: dict[Key, float], evaluations: int) -> FitResult:
-    keys, observed = (
-        (collectives.KEYS, fabric.observed_collectives)
-        if family == "collectives"
-        else (deepep.KEYS, fabric.observed_exchanges)
-    )
+CASES: Mapping[str, tuple[list[str], Callable[[pd.DataFrame], list[Observed]]]] = {
+    "collectives": (collectives.KEYS, fabric.observed_collectives),
+    "deepep": (deepep.KEYS, fabric.observed_exchanges),
+    "link": (link.KEYS, link_fit.observed),
+}
+"""Family -> (columns that the rows of one case share, cases of a table)."""
+
+
+def _fit(family: str, rows: pd.DataFrame, split: Split, start: Mapping[Key, float], evaluations: int) -> FitResult:
+    keys, observed = CASES[family]
     return fit_trial(
         family, rows, split, observed, lambda t: t.groupby(keys, sort=False, dropna=False), start, evaluations
     )

@@ -43,6 +43,8 @@ def test_short_and_vllm_spellings_mean_the_same(short: str, vllm: str, path: str
 def test_nested_spellings_are_normalised() -> None:
     assert canonical_path("parallel.tensor_parallel_size") == "parallel.tp"
     assert canonical_path("phases.prefill.input_len") == "phases.prefill.isl"
+    assert canonical_path("decode.batch") == canonical_path("decode.max_num_seqs") == "phases.decode.batch"
+    assert canonical_path("mixed.prefill.chunk") == "phases.mixed.prefill.tokens"
     assert canonical_path("slo.tpot") == "slo.tpot"
 
 
@@ -93,6 +95,7 @@ def test_replicas_follow_from_the_number_of_devices(own: Path) -> None:
     [
         ("tpp", "4", "--set tpp=4: tpp: unknown key"),
         ("parallel.tpp", "4", "--set parallel.tpp=4: parallel.tpp: unknown key, did you mean 'tp'?"),
+        ("decode.bacth", "4", "--set decode.bacth=4: phases.decode.bacth: unknown key, did you mean 'batch'?"),
         ("tp", "x", "--set tp=x: parallel.tp: unexpected value (given 'x'; allowed a whole number)"),
         ("tp", "0", "--set tp=0: parallel.tp: tp must be at least 1, not 0"),
         ("tp", "-1", "--set tp=-1: parallel.tp: negative"),

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.devices.cost import Cost
+from simulator.devices.overlap import partly_overlapped
 from simulator.ops.tensor import Number
 from simulator.ops.work import Elementwise
 from simulator.profiles.gpu import Gpu
@@ -22,7 +23,9 @@ from simulator.profiles.kernels import Kernel
 
 Array = npt.NDArray[np.float64]
 L2_FALL = 4  # sharpness of the fall of the L2 share around the usable capacity
-MOST_BLOCKS = 32.0  # thread blocks an SM can hold, however small
+MOST_BLOCKS = (
+    32.0  # thread blocks an SM can hold, however small (CUDA C++ programming guide, compute capability 8.0, 9.0, 10.0)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,8 @@ class Blocks:
 
     step: elements of a row that a block takes at once (threads x elements of an access); 0: flat, no rows. resident:
     blocks an SM holds (2048 threads over those of a block); more where rows are short and the kernel shrinks its blocks to
-    them. sweeps: times a row is walked (a norm: twice), from L2
-    after the first. chains: dependent instruction chains of a step (2: behind a transcendental or a look-up). started:
+    them (shrinks). sweeps: times a row is walked (a norm: twice), from L2 after the first. chains: dependent instruction
+    chains of a step (2: behind a transcendental or a look-up). started:
     steps a block loses before its first.
     """
 
@@ -73,7 +76,7 @@ def elementwise_cost(term: Elementwise, gpu: Gpu, kernel: Kernel) -> Cost:
         memory, from_hbm = memory_seconds(part, gpu)
         memory = np.maximum(memory, _port_seconds(part, np.asarray(term.read), gpu, kernel))
         walk = np.where(elements > 0, block_seconds(rows, cols, part, gpu, kernel), 0.0)
-        seconds, total = seconds + p_norm(memory, walk, gpu.efficiencies.overlap_exponent), total + part
+        seconds, total = seconds + partly_overlapped(memory, walk, gpu.efficiencies.overlap_exponent), total + part
         hbm, vector = hbm + from_hbm, vector + walk
     launch = launch_seconds(kernel, max(len(parts), term.kernels))
     sfu = np.asarray(term.exponentials()) / (gpu.core.sms * gpu.core.exp_per_clk * gpu.core.max_clock)
@@ -135,13 +138,6 @@ def block_seconds(rows: Array, cols: Array, footprint: Array, gpu: Gpu, kernel: 
     clocks = steps * (first + again) + how.started * (chain + near) + kernel.values.get("row_chain", 0.0)
     waves = np.maximum(1.0, np.ceil(rows / (how.on_an_sm(cols) * gpu.core.sms)))
     return np.asarray(waves * clocks / gpu.core.max_clock)
-
-
-def p_norm(a: Array, b: Array, p: float) -> Array:
-    """(a^p + b^p)^(1/p) of two activities that overlap imperfectly."""
-    high = np.maximum(a, b)
-    safe = np.where(high > 0, high, 1.0)
-    return np.asarray(high * ((a / safe) ** p + (b / safe) ** p) ** (1.0 / p))
 
 
 def _passes(moved: Array, elements: Array, kernel: Kernel) -> list[Array]:

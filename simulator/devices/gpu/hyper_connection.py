@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.devices.cost import Cost
-from simulator.devices.gpu.elementwise import launch_seconds, memory_seconds, p_norm, round_trip
+from simulator.devices.gpu.elementwise import launch_seconds, memory_seconds, round_trip
+from simulator.devices.overlap import partly_overlapped
 from simulator.ops.tensor import Number, as_float
 from simulator.ops.work import Matmul
 from simulator.profiles.dtypes import format_of
@@ -42,7 +43,7 @@ def projection_cost(term: Matmul, gpu: Gpu, kernel: Kernel) -> Cost:
     memory, hbm = memory_seconds(moved, gpu, streams)
     walk = np.where(tokens > 0, clocks / gpu.core.max_clock, 0.0)
     launch = launch_seconds(kernel)
-    seconds = launch + p_norm(memory, walk, gpu.efficiencies.overlap_exponent)
+    seconds = launch + partly_overlapped(memory, walk, gpu.efficiencies.overlap_exponent)
     busy: dict[str, Number] = {"launch": launch, "hbm": hbm / gpu.memory.bandwidth, "tensor": walk}
     return Cost(seconds if np.ndim(seconds) else float(seconds), busy, {"hbm": hbm, "l2": moved - hbm})
 

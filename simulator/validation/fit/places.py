@@ -46,7 +46,7 @@ Slots = Mapping[tuple[int, str, str], Key]
 
 def file_of(table: KernelTable) -> str:
     """ "runtime/family" of the file behind a table; a file that only extends another counts as that one."""
-    own = (f for at, f in table.figures().items() if not _borrowed(f))
+    own = (f for f in table.figures().values() if not _borrowed(f))
     first = next(own, None)
     path = table.path if first is None else Path(first.file)
     return f"{path.parent.name}/{path.stem}"
