@@ -21,9 +21,12 @@ ENVIRONMENT = "SILICAST_SHARED"
 LEFT_OUT = "leave-one-out.csv"
 
 
-def measurements() -> Path | None:
-    """Folder of the published measurements: in SILICAST_SHARED or beside the checkout; None where there is none."""
-    shared = Path(os.environ.get(ENVIRONMENT) or search.bundled().parent / "shared")
+def measurements(checkout: Path | None = None) -> Path | None:
+    """Folder of the published measurements: in SILICAST_SHARED or beside the checkout; None where there is none.
+
+    checkout: where reports are written; default: where the profiles come from (not the same once installed).
+    """
+    shared = Path(os.environ.get(ENVIRONMENT) or (checkout or search.bundled()).parent / "shared")
     folder = shared / "measurements"
     return folder if folder.is_dir() else None
 
@@ -38,15 +41,15 @@ def published() -> list[Path]:
 
 
 def regenerate_accuracy(folder: Path, say: Callable[[str], None]) -> None:
-    """Report in ``folder``, hardware_profiles/error-bands.yaml, and the table between the markers of README.md."""
-    source = measurements()
+    """Report in ``folder``, and in its checkout hardware_profiles/error-bands.yaml and the table of README.md."""
+    root = _checkout(folder)
+    source = measurements(root)
     if source is None:
         say(_absent())
         return
     left_out = read_lines(folder / LEFT_OUT)
     accuracy = validate_files([source], lambda name: say(f"predicting {name}"))
     write_accuracy(accuracy, folder, left_out)
-    root = search.bundled()
     write_atomically(root / "hardware_profiles" / "error-bands.yaml", bands_text(accuracy.rows, left_out))
     readme = root / "README.md"
     if readme.is_file():
@@ -57,7 +60,7 @@ def regenerate_accuracy(folder: Path, say: Callable[[str], None]) -> None:
 
 def regenerate_left_out(folder: Path, say: Callable[[str], None]) -> None:
     """leave-one-out.csv in ``folder``: every fit again without each device, generation and stack (some minutes)."""
-    source = measurements()
+    source = measurements(_checkout(folder))
     if source is None:
         say(_absent())
         return
@@ -67,6 +70,11 @@ def regenerate_left_out(folder: Path, say: Callable[[str], None]) -> None:
         say(f"left out: {name}: {len(part)} rows")
         scores.append(part)
     write_atomically(folder / LEFT_OUT, rows_to_csv(left_out_table(scores)))
+
+
+def _checkout(folder: Path) -> Path:
+    """The checkout of ``folder``, a report of its reports/."""
+    return folder.resolve().parents[1]
 
 
 def _absent() -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from simulator.profiles import ProfileError
-from simulator.validation import accuracy
+from simulator.validation import accuracy, accuracy_regenerate
 from simulator.validation.accuracy_report import print_accuracy, write_accuracy
 from simulator.validation.accuracy_text import between_markers, label, markdown_headline
 from tests.shared_data import SHARED, measurements
@@ -210,3 +210,14 @@ def test_published_rows_stay_within_the_targets(family: str):
     assert line["coverage"] >= targets["coverage"]
     assert line["median"] <= targets["median"]
     assert line["p90"] <= targets["p90"]
+
+
+def test_measurements_are_found_beside_the_checkout_that_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not beside an installed package: that has no neighbours."""
+    monkeypatch.delenv(accuracy_regenerate.ENVIRONMENT, raising=False)
+    (tmp_path / "shared" / "measurements").mkdir(parents=True)
+    assert accuracy_regenerate.measurements(tmp_path / "checkout") == tmp_path / "shared" / "measurements"
+    assert accuracy_regenerate.measurements(tmp_path / "shared" / "checkout") is None
+    said: list[str] = []
+    accuracy_regenerate.regenerate_left_out(tmp_path / "elsewhere" / "checkout" / "reports" / "accuracy", said.append)
+    assert said == ["skipped: the published measurements are not beside this checkout (set SILICAST_SHARED)"]
